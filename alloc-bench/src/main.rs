@@ -1,0 +1,2 @@
+//! Allocation-pressure benchmarks.
+fn main() {}
