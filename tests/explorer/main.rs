@@ -6,7 +6,7 @@
 //! steps, and run on virtual CPUs under a scheduler that tries everything.
 //!
 //! ```text
-//!   slots.rs              alloc and free: routines, and cases with their mutants in slots/tests.rs
+//!   slots.rs  remote.rs   alloc and free, remote take: routines, and cases with their mutants in */tests.rs
 //!   sections.rs           pop, push, replace as step lists
 //!   case.rs               a start state and its threads; the seeded bugs
 //!   cells.rs  ledger.rs   magazines, slots, depot: the memory; what must hold of it at every state
@@ -35,6 +35,7 @@ mod case;
 mod cells;
 mod engine;
 mod ledger;
+mod remote;
 mod search;
 mod sections;
 mod slots;
