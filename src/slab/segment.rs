@@ -56,6 +56,7 @@ pub(crate) struct Segment {
     pub(super) spans: [Span; UNITS],
     pub(super) free: Bits,
     pub(super) free_marks: Bits,
+    #[expect(dead_code, reason = "laid out with the others; deferral sets them")]
     pub(super) deferred: Bits,
 }
 
