@@ -41,13 +41,7 @@ pub static ALL: &[Allocator] = &[
         packages: &["mimalloc", "libmimalloc-sys"],
         is_ours: false,
     },
-    Allocator {
-        name: "system",
-        binary: "child-system",
-        feature: None,
-        packages: &[],
-        is_ours: false,
-    },
+    Allocator { name: "system", binary: "child-system", feature: None, packages: &[], is_ours: false },
 ];
 
 /// Finds an allocator by its name.
@@ -66,10 +60,7 @@ mod tests {
 
     #[test]
     fn each_is_found_by_its_name() {
-        assert!(
-            ALL.iter()
-                .all(|allocator| std::ptr::eq(find(allocator.name).unwrap(), allocator))
-        );
+        assert!(ALL.iter().all(|allocator| std::ptr::eq(find(allocator.name).unwrap(), allocator)));
         assert!(find("malloc9000").is_none());
     }
 }

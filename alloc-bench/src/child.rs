@@ -34,15 +34,10 @@ fn abort_on_panic() {
 
 fn answer() -> Result<String> {
     let baseline_bytes = process::resident()?.now;
-    let text = std::env::args()
-        .nth(1)
-        .context("this program is started by alloc-bench, with a request in JSON")?;
+    let text = std::env::args().nth(1).context("this program is started by alloc-bench, with a request in JSON")?;
     let request = Request::parse(&text)?;
     process::end_after(request.limit());
-    let sample = Sample {
-        baseline_bytes,
-        ..run(&request)?
-    };
+    let sample = Sample { baseline_bytes, ..run(&request)? };
     Ok(serde_json::to_string(&sample)?)
 }
 
@@ -52,14 +47,9 @@ fn answer() -> Result<String> {
 ///
 /// If there is no such workload, its input cannot be read, or memory cannot be asked for.
 pub fn run(request: &Request) -> Result<Sample> {
-    let spec = workloads::find(&request.workload)
-        .ok_or_else(|| anyhow!("no workload `{}`", request.workload))?;
-    let setup = Setup {
-        threads: request.threads,
-        scale: request.scale,
-        seed: request.seed,
-        corpus: request.corpus.as_deref(),
-    };
+    let spec = workloads::find(&request.workload).ok_or_else(|| anyhow!("no workload `{}`", request.workload))?;
+    let setup =
+        Setup { threads: request.threads, scale: request.scale, seed: request.seed, corpus: request.corpus.as_deref() };
     let workload = (spec.prepare)(&setup).with_context(|| format!("preparing {}", spec.name))?;
     let lap = measure::measure(workload.as_ref());
     Ok(Sample {

@@ -22,10 +22,8 @@ impl Corpus {
     ///
     /// If the file cannot be read or is not such a list.
     pub fn open(list: &Path) -> Result<Self> {
-        let text = fs::read_to_string(list)
-            .with_context(|| format!("reading the list {}", list.display()))?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("{} is not a list of sources", list.display()))
+        let text = fs::read_to_string(list).with_context(|| format!("reading the list {}", list.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is not a list of sources", list.display()))
     }
 
     /// Writes the list, unless the file has it already.
@@ -51,9 +49,7 @@ impl Corpus {
     /// If there are none, or one cannot be read.
     pub fn texts(&self) -> Result<Vec<String>> {
         ensure!(!self.files.is_empty(), "the list of sources is empty");
-        let read = |file: &PathBuf| {
-            fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
-        };
+        let read = |file: &PathBuf| fs::read_to_string(file).with_context(|| format!("reading {}", file.display()));
         self.files.iter().map(read).collect()
     }
 }
@@ -64,13 +60,9 @@ mod tests {
 
     #[test]
     fn a_list_survives_the_round_trip() {
-        let folder =
-            std::env::temp_dir().join(format!("alloc-bench-corpus-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("alloc-bench-corpus-{}", std::process::id()));
         let list = folder.join("list.json");
-        let corpus = Corpus {
-            files: vec!["a.rs".into(), "b.rs".into()],
-            bytes: 12,
-        };
+        let corpus = Corpus { files: vec!["a.rs".into(), "b.rs".into()], bytes: 12 };
         corpus.save(&list).unwrap();
         assert_eq!(Corpus::open(&list).unwrap(), corpus);
         fs::remove_dir_all(folder).unwrap();
@@ -78,12 +70,7 @@ mod tests {
 
     #[test]
     fn missing_files_are_named() {
-        let error = Corpus {
-            files: vec!["no/such.rs".into()],
-            bytes: 0,
-        }
-        .texts()
-        .unwrap_err();
+        let error = Corpus { files: vec!["no/such.rs".into()], bytes: 0 }.texts().unwrap_err();
         assert!(error.to_string().contains("no/such.rs"));
     }
 }

@@ -33,9 +33,7 @@ pub const fn layout(size: usize) -> Layout {
 pub unsafe fn obtain(layout: Layout, word: u64) -> NonNull<u64> {
     // SAFETY: by contract, the layout is not of size zero.
     let object = unsafe { alloc(layout) }.cast::<u64>();
-    let Some(object) = NonNull::new(object) else {
-        handle_alloc_error(layout)
-    };
+    let Some(object) = NonNull::new(object) else { handle_alloc_error(layout) };
     // SAFETY: just allocated, aligned for a word and large enough for one.
     unsafe { object.write_volatile(word) };
     object

@@ -29,8 +29,7 @@ impl Latencies {
     pub fn time<R>(&mut self, step: impl FnOnce() -> R) -> R {
         let start = Instant::now();
         let result = step();
-        self.0
-            .saturating_record(start.elapsed().as_nanos().min(u128::from(LONGEST)) as u64);
+        self.0.saturating_record(start.elapsed().as_nanos().min(u128::from(LONGEST)) as u64);
         result
     }
 

@@ -58,10 +58,7 @@ pub fn measure(workload: &dyn Workload) -> Lap {
         let workers: Vec<_> = (0..workload.workers()).map(spawn).collect();
         conduct(workload, passes.warm_up, &gate);
         let cpu = conduct(workload, passes.timed, &gate);
-        let parts: Vec<Part> = workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a worker panicked"))
-            .collect();
+        let parts: Vec<Part> = workers.into_iter().map(|worker| worker.join().expect("a worker panicked")).collect();
         combine(passes.timed, cpu, &parts)
     })
 }
@@ -88,40 +85,17 @@ fn work(workload: &dyn Workload, index: usize, gate: &Barrier) -> Part {
         let checksum = worker.run(ops, &mut latencies);
         let end = Instant::now();
         gate.wait();
-        Part {
-            start,
-            end,
-            checksum,
-            latencies,
-        }
+        Part { start, end, checksum, latencies }
     };
     pass(passes.warm_up);
     pass(passes.timed)
 }
 
 fn combine(ops: u64, cpu: Duration, parts: &[Part]) -> Lap {
-    let start = parts
-        .iter()
-        .map(|part| part.start)
-        .min()
-        .expect("a workload has a worker");
-    let end = parts
-        .iter()
-        .map(|part| part.end)
-        .max()
-        .expect("a workload has a worker");
+    let start = parts.iter().map(|part| part.start).min().expect("a workload has a worker");
+    let end = parts.iter().map(|part| part.end).max().expect("a workload has a worker");
     let mut latencies = Latencies::new();
-    parts
-        .iter()
-        .for_each(|part| latencies.merge(&part.latencies));
-    let checksum = parts
-        .iter()
-        .fold(0, |sum: u64, part| sum.wrapping_add(part.checksum));
-    Lap {
-        ops,
-        elapsed: end - start,
-        cpu,
-        checksum,
-        latencies,
-    }
+    parts.iter().for_each(|part| latencies.merge(&part.latencies));
+    let checksum = parts.iter().fold(0, |sum: u64, part| sum.wrapping_add(part.checksum));
+    Lap { ops, elapsed: end - start, cpu, checksum, latencies }
 }

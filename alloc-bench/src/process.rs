@@ -23,23 +23,14 @@ pub struct Resident {
 ///
 /// If `/proc` is not mounted or has no such fields (this benchmark needs Linux).
 pub fn resident() -> Result<Resident> {
-    let status = std::fs::read_to_string("/proc/self/status")
-        .context("peak memory is read from /proc/self/status")?;
-    Ok(Resident {
-        now: kibibytes(&status, "VmRSS:")?,
-        peak: kibibytes(&status, "VmHWM:")?,
-    })
+    let status = std::fs::read_to_string("/proc/self/status").context("peak memory is read from /proc/self/status")?;
+    Ok(Resident { now: kibibytes(&status, "VmRSS:")?, peak: kibibytes(&status, "VmHWM:")? })
 }
 
 fn kibibytes(status: &str, field: &str) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let value = line
-        .and_then(|line| line.trim().strip_suffix("kB"))
-        .and_then(|value| value.trim().parse::<u64>().ok());
-    Ok(
-        value.with_context(|| format!("/proc/self/status has no line `{field} <number> kB`"))?
-            * 1024,
-    )
+    let value = line.and_then(|line| line.trim().strip_suffix("kB")).and_then(|value| value.trim().parse::<u64>().ok());
+    Ok(value.with_context(|| format!("/proc/self/status has no line `{field} <number> kB`"))? * 1024)
 }
 
 /// The processor time of all threads of this process, ended ones included.
@@ -78,10 +69,7 @@ mod tests {
     #[test]
     fn a_status_without_the_field_is_an_error() {
         assert!(kibibytes("Name:\tx\nVmRSS:\t12 kB\n", "VmHWM:").is_err());
-        assert_eq!(
-            kibibytes("Name:\tx\nVmRSS:\t12 kB\n", "VmRSS:").unwrap(),
-            12 * 1024
-        );
+        assert_eq!(kibibytes("Name:\tx\nVmRSS:\t12 kB\n", "VmRSS:").unwrap(), 12 * 1024);
     }
 
     #[test]

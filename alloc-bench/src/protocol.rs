@@ -31,16 +31,9 @@ impl Request {
     ///
     /// If the text is not a request, or one without threads or with a scale that is not a positive number.
     pub fn parse(text: &str) -> Result<Self> {
-        let request: Self =
-            serde_json::from_str(text).context("the argument is not a request in JSON")?;
-        ensure!(
-            request.threads > 0,
-            "a measurement needs at least one thread"
-        );
-        ensure!(
-            request.scale.is_finite() && request.scale > 0.0,
-            "the scale must be a positive number"
-        );
+        let request: Self = serde_json::from_str(text).context("the argument is not a request in JSON")?;
+        ensure!(request.threads > 0, "a measurement needs at least one thread");
+        ensure!(request.scale.is_finite() && request.scale > 0.0, "the scale must be a positive number");
         Ok(request)
     }
 
@@ -88,13 +81,7 @@ mod tests {
     use super::*;
 
     fn request() -> Request {
-        Request {
-            workload: "pair-64".into(),
-            threads: 2,
-            scale: 0.5,
-            seed: 7,
-            corpus: Some("list.json".into()),
-        }
+        Request { workload: "pair-64".into(), threads: 2, scale: 0.5, seed: 7, corpus: Some("list.json".into()) }
     }
 
     #[test]
@@ -105,24 +92,10 @@ mod tests {
 
     #[test]
     fn a_sample_survives_the_round_trip() {
-        let latency = Some(Percentiles {
-            steps: 3,
-            p50_ns: 1,
-            p99_ns: 2,
-            p999_ns: 3,
-            max_ns: 4,
-        });
+        let latency = Some(Percentiles { steps: 3, p50_ns: 1, p99_ns: 2, p999_ns: 3, max_ns: 4 });
         let (ops, threads, elapsed_ns, cpu_ns) = (10, 2, 50, 90);
-        let sample = Sample {
-            ops,
-            threads,
-            elapsed_ns,
-            cpu_ns,
-            peak_bytes: 1,
-            baseline_bytes: 1,
-            checksum: u64::MAX,
-            latency,
-        };
+        let sample =
+            Sample { ops, threads, elapsed_ns, cpu_ns, peak_bytes: 1, baseline_bytes: 1, checksum: u64::MAX, latency };
         let back: Sample = serde_json::from_str(&serde_json::to_string(&sample).unwrap()).unwrap();
         assert_eq!(back, sample);
         assert_eq!((back.ns_per_op(), back.cpu_ns_per_op()), (10.0, 9.0));
@@ -131,16 +104,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         assert!(Request::parse("pair").is_err());
-        for bad in [
-            Request {
-                threads: 0,
-                ..request()
-            },
-            Request {
-                scale: -1.0,
-                ..request()
-            },
-        ] {
+        for bad in [Request { threads: 0, ..request() }, Request { scale: -1.0, ..request() }] {
             assert!(Request::parse(&serde_json::to_string(&bad).unwrap()).is_err());
         }
     }

@@ -36,10 +36,7 @@ pub fn spread(values: &[f64]) -> Option<f64> {
 /// Linear interpolation between the two nearest of `sorted`.
 fn quantile(sorted: &[f64], at: f64) -> Option<f64> {
     let place = at * sorted.len().checked_sub(1)? as f64;
-    let (below, above) = (
-        sorted[place.floor() as usize],
-        sorted[place.ceil() as usize],
-    );
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     Some(below + (above - below) * place.fract())
 }
 
@@ -64,10 +61,7 @@ pub struct Ratio {
 ///
 /// If the slices differ in length.
 pub fn ratio_to_best(ours: &[f64], peers: &[&[f64]], seed: u64) -> Option<Ratio> {
-    assert!(
-        peers.iter().all(|peer| peer.len() == ours.len()),
-        "samples are paired by round"
-    );
+    assert!(peers.iter().all(|peer| peer.len() == ours.len()), "samples are paired by round");
     let every: Vec<usize> = (0..ours.len()).collect();
     let (best, value) = ratio_of(ours, peers, &every)?;
     let mut random = fastrand::Rng::with_seed(seed);
@@ -75,36 +69,16 @@ pub fn ratio_to_best(ours: &[f64], peers: &[&[f64]], seed: u64) -> Option<Ratio>
         let rounds: Vec<usize> = every.iter().map(|_| random.usize(..every.len())).collect();
         ratio_of(ours, peers, &rounds).map(|(_, value)| value)
     };
-    let mut ratios = (0..RESAMPLES)
-        .map(|_| resample())
-        .collect::<Option<Vec<f64>>>()?;
+    let mut ratios = (0..RESAMPLES).map(|_| resample()).collect::<Option<Vec<f64>>>()?;
     ratios.sort_by(f64::total_cmp);
-    Some(Ratio {
-        best,
-        value,
-        low: quantile(&ratios, 0.025)?,
-        high: quantile(&ratios, 0.975)?,
-    })
+    Some(Ratio { best, value, low: quantile(&ratios, 0.025)?, high: quantile(&ratios, 0.975)? })
 }
 
 /// The best peer in these rounds and the ratio to it.
 fn ratio_of(ours: &[f64], peers: &[&[f64]], rounds: &[usize]) -> Option<(usize, f64)> {
-    let median_in = |values: &[f64]| {
-        median(
-            &rounds
-                .iter()
-                .map(|&round| values[round])
-                .collect::<Vec<_>>(),
-        )
-    };
-    let medians = peers
-        .iter()
-        .map(|peer| median_in(peer))
-        .collect::<Option<Vec<f64>>>()?;
-    let (best, least) = medians
-        .into_iter()
-        .enumerate()
-        .min_by(|one, other| one.1.total_cmp(&other.1))?;
+    let median_in = |values: &[f64]| median(&rounds.iter().map(|&round| values[round]).collect::<Vec<_>>());
+    let medians = peers.iter().map(|peer| median_in(peer)).collect::<Option<Vec<f64>>>()?;
+    let (best, least) = medians.into_iter().enumerate().min_by(|one, other| one.1.total_cmp(&other.1))?;
     Some((best, median_in(ours)? / least))
 }
 
@@ -135,15 +109,7 @@ mod tests {
     #[test]
     fn the_best_peer_has_the_smallest_median() {
         let ratio = ratio_to_best(&[2.0; 5], &[&[8.0; 5], &[4.0; 5]], 1).unwrap();
-        assert_eq!(
-            ratio,
-            Ratio {
-                best: 1,
-                value: 0.5,
-                low: 0.5,
-                high: 0.5
-            }
-        );
+        assert_eq!(ratio, Ratio { best: 1, value: 0.5, low: 0.5, high: 0.5 });
     }
 
     #[test]

@@ -7,16 +7,9 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 fn driver(arguments: &[&str]) -> Output {
-    let children = Path::new(env!("CARGO_BIN_EXE_child-system"))
-        .parent()
-        .unwrap();
+    let children = Path::new(env!("CARGO_BIN_EXE_child-system")).parent().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_alloc-bench"));
-    command
-        .args(arguments)
-        .arg("--children-dir")
-        .arg(children)
-        .output()
-        .unwrap()
+    command.args(arguments).arg("--children-dir").arg(children).output().unwrap()
 }
 
 fn scratch(name: &str) -> PathBuf {
@@ -26,17 +19,8 @@ fn scratch(name: &str) -> PathBuf {
 #[test]
 fn a_quick_run_prints_its_tables_and_writes_its_samples() {
     let file = scratch("report.json");
-    let output = driver(&[
-        "--quick",
-        "--allocator",
-        "gracealloc,system",
-        "--json",
-        file.to_str().unwrap(),
-    ]);
-    let (shown, complaint) = (
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    );
+    let output = driver(&["--quick", "--allocator", "gracealloc,system", "--json", file.to_str().unwrap()]);
+    let (shown, complaint) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{complaint}");
     let report: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     std::fs::remove_file(file).unwrap();
@@ -47,11 +31,7 @@ fn a_quick_run_prints_its_tables_and_writes_its_samples() {
         assert!(shown.contains(row["workload"].as_str().unwrap()));
         assert_eq!(row["series"].as_array().unwrap().len(), 2);
         assert!(
-            row["series"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .all(|series| series["samples"].as_array().unwrap().len() == 2)
+            row["series"].as_array().unwrap().iter().all(|series| series["samples"].as_array().unwrap().len() == 2)
         );
         assert_eq!(row["time"]["best_peer"], "system");
         assert!(row["time"]["low"].as_f64() <= row["time"]["high"].as_f64());
@@ -63,31 +43,15 @@ fn a_quick_run_prints_its_tables_and_writes_its_samples() {
 #[test]
 fn every_child_does_the_same_work() {
     let file = scratch("checksums.json");
-    let arguments = [
-        "--quick",
-        "--rounds",
-        "1",
-        "--workload",
-        "churn-16-528,pair-64",
-        "--json",
-        file.to_str().unwrap(),
-    ];
+    let arguments =
+        ["--quick", "--rounds", "1", "--workload", "churn-16-528,pair-64", "--json", file.to_str().unwrap()];
     let output = driver(&arguments);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     std::fs::remove_file(file).unwrap();
     for row in report["rows"].as_array().unwrap() {
         let checksum = |series: &Value| series["samples"][0]["checksum"].as_u64().unwrap();
-        let checksums: Vec<u64> = row["series"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(checksum)
-            .collect();
+        let checksums: Vec<u64> = row["series"].as_array().unwrap().iter().map(checksum).collect();
         assert_eq!(checksums.len(), alloc_bench::allocators::ALL.len());
         assert!(checksums.iter().all(|it| *it == checksums[0]));
     }
@@ -97,24 +61,13 @@ fn every_child_does_the_same_work() {
 fn the_list_needs_no_children() {
     let output = driver(&["--list"]);
     assert!(output.status.success());
-    assert!(
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .contains("source-index")
-    );
+    assert!(String::from_utf8(output.stdout).unwrap().contains("source-index"));
 }
 
 #[test]
 fn a_bad_request_is_a_clear_error_of_the_child() {
-    for argument in [
-        None,
-        Some("{}"),
-        Some(r#"{"workload":"nap","threads":1,"scale":1.0,"seed":0,"corpus":null}"#),
-    ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_child-system"))
-            .args(argument)
-            .output()
-            .unwrap();
+    for argument in [None, Some("{}"), Some(r#"{"workload":"nap","threads":1,"scale":1.0,"seed":0,"corpus":null}"#)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_child-system")).args(argument).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());
     }
@@ -122,14 +75,9 @@ fn a_bad_request_is_a_clear_error_of_the_child() {
 
 #[test]
 fn a_folder_without_children_is_a_clear_error() {
-    let output = Command::new(env!("CARGO_BIN_EXE_alloc-bench"))
-        .args(["--quick", "--children-dir", "/nonexistent"])
-        .output();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_alloc-bench")).args(["--quick", "--children-dir", "/nonexistent"]).output();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("there is no child-gracealloc in /nonexistent")
-    );
+    assert!(String::from_utf8(output.stderr).unwrap().contains("there is no child-gracealloc in /nonexistent"));
 }

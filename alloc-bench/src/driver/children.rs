@@ -44,15 +44,8 @@ impl Children {
     fn find(allocators: &[&'static Allocator], folder: &Path) -> Result<Self> {
         let mut found = HashMap::new();
         for allocator in allocators {
-            let program = folder
-                .join(allocator.binary)
-                .with_extension(std::env::consts::EXE_EXTENSION);
-            ensure!(
-                program.is_file(),
-                "there is no {} in {}",
-                allocator.binary,
-                folder.display()
-            );
+            let program = folder.join(allocator.binary).with_extension(std::env::consts::EXE_EXTENSION);
+            ensure!(program.is_file(), "there is no {} in {}", allocator.binary, folder.display());
             found.insert(allocator.name, program);
         }
         Ok(Self(found))
@@ -62,26 +55,13 @@ impl Children {
         refuse_debug(std::env::var(PROFILE_VARIABLE).ok().as_deref())?;
         let mut command = command(allocators);
         eprintln!("Building one program per allocator: {}", shown(&command));
-        let mut cargo = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("starting cargo")?;
-        let output = cargo
-            .stdout
-            .take()
-            .context("cargo's output is not to be had")?;
+        let mut cargo = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
+        let output = cargo.stdout.take().context("cargo's output is not to be had")?;
         let found = programs(allocators, BufReader::new(output));
-        ensure!(
-            cargo.wait()?.success(),
-            "the children did not build (see above)"
-        );
+        ensure!(cargo.wait()?.success(), "the children did not build (see above)");
         let found = found?;
         for allocator in allocators {
-            ensure!(
-                found.contains_key(allocator.name),
-                "cargo has built no {}",
-                allocator.binary
-            );
+            ensure!(found.contains_key(allocator.name), "cargo has built no {}", allocator.binary);
         }
         Ok(Self(found))
     }
@@ -93,26 +73,15 @@ fn command(allocators: &[&Allocator]) -> Command {
     command.args(["build", "--release", "--package", "alloc-bench"]);
     for allocator in allocators {
         command.args(["--bin", allocator.binary]);
-        command.args(
-            allocator
-                .feature
-                .iter()
-                .flat_map(|&feature| ["--features", feature]),
-        );
+        command.args(allocator.feature.iter().flat_map(|&feature| ["--features", feature]));
     }
     command.arg("--message-format=json-render-diagnostics");
     command
 }
 
 fn shown(command: &Command) -> String {
-    let words = command
-        .get_args()
-        .map(|word| word.to_string_lossy())
-        .filter(|word| !word.starts_with("--message"));
-    std::iter::once("cargo".into())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = command.get_args().map(|word| word.to_string_lossy()).filter(|word| !word.starts_with("--message"));
+    std::iter::once("cargo".into()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Reads all that cargo says, and keeps the programs.
@@ -123,22 +92,14 @@ fn programs(
     let mut found = HashMap::new();
     let mut unfair = Ok(());
     for message in Message::parse_stream(output) {
-        let Message::CompilerArtifact(artifact) = message.context("reading cargo's messages")?
-        else {
+        let Message::CompilerArtifact(artifact) = message.context("reading cargo's messages")? else {
             continue;
         };
-        let Some(allocator) = allocators
-            .iter()
-            .find(|allocator| allocator.binary == artifact.target.name)
-        else {
+        let Some(allocator) = allocators.iter().find(|allocator| allocator.binary == artifact.target.name) else {
             continue;
         };
         unfair = unfair.and(refuse_unfair(&artifact));
-        found.extend(
-            artifact
-                .executable
-                .map(|program| (allocator.name, program.into_std_path_buf())),
-        );
+        found.extend(artifact.executable.map(|program| (allocator.name, program.into_std_path_buf())));
     }
     unfair.map(|()| found)
 }
@@ -146,9 +107,7 @@ fn programs(
 /// The profile may also be changed by a cargo configuration file: look at what was really used.
 fn refuse_unfair(artifact: &Artifact) -> Result<()> {
     let profile = &artifact.profile;
-    let fair = profile.debuginfo == ArtifactDebuginfo::None
-        && profile.opt_level == "3"
-        && !profile.debug_assertions;
+    let fair = profile.debuginfo == ArtifactDebuginfo::None && profile.opt_level == "3" && !profile.debug_assertions;
     ensure!(
         fair,
         "{} was built with {:?} debug information, opt-level {} and debug assertions {}: peers built like that are an \
@@ -178,8 +137,7 @@ mod tests {
     use alloc_bench::allocators;
 
     fn message(debuginfo: &str) -> String {
-        let target =
-            r#"{"name":"child-system","kind":["bin"],"crate_types":["bin"],"src_path":"/x.rs"}"#;
+        let target = r#"{"name":"child-system","kind":["bin"],"crate_types":["bin"],"src_path":"/x.rs"}"#;
         let profile = format!(
             r#"{{"opt_level":"3","debuginfo":{debuginfo},"debug_assertions":false,"overflow_checks":false,"test":false}}"#
         );
@@ -198,12 +156,7 @@ mod tests {
     #[test]
     fn debug_information_is_refused_wherever_it_comes_from() {
         let system = allocators::find("system").unwrap();
-        assert!(
-            programs(&[system], message("2").as_bytes())
-                .unwrap_err()
-                .to_string()
-                .contains("order of magnitude")
-        );
+        assert!(programs(&[system], message("2").as_bytes()).unwrap_err().to_string().contains("order of magnitude"));
         for bad in ["1", "2", "true", "full", "line-tables-only"] {
             assert!(refuse_debug(Some(bad)).is_err(), "{bad}");
         }
@@ -214,13 +167,7 @@ mod tests {
 
     #[test]
     fn features_are_asked_for() {
-        let extra = Allocator {
-            name: "x",
-            binary: "child-x",
-            feature: Some("x"),
-            packages: &[],
-            is_ours: false,
-        };
+        let extra = Allocator { name: "x", binary: "child-x", feature: Some("x"), packages: &[], is_ours: false };
         assert!(shown(&command(&[&extra])).ends_with("--bin child-x --features x"));
     }
 

@@ -46,24 +46,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let metadata = machine::metadata()?;
     let sources = sources(options, &metadata)?;
     stop_at_ctrl_c()?;
-    let (rows, outcome) = rounds::run(
-        options,
-        &children,
-        sources.as_ref().map(|sources| sources.list.as_path()),
-    );
-    let report = Report::new(
-        options,
-        &metadata,
-        sources.map(|sources| sources.corpus),
-        rows,
-    );
+    let (rows, outcome) = rounds::run(options, &children, sources.as_ref().map(|sources| sources.list.as_path()));
+    let report = Report::new(options, &metadata, sources.map(|sources| sources.corpus), rows);
     finish(options, &report)?;
     outcome?;
-    Ok(if stopped() {
-        ExitCode::from(INTERRUPTED)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if stopped() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
 /// Prints and writes what was measured, be it all or not.
@@ -83,23 +70,13 @@ struct Sources {
 }
 
 fn sources(options: &Options, metadata: &Metadata) -> Result<Option<Sources>> {
-    if !options
-        .workloads()
-        .iter()
-        .any(|workload| workload.needs_corpus)
-    {
+    if !options.workloads().iter().any(|workload| workload.needs_corpus) {
         return Ok(None);
     }
     let corpus = sources::choose(metadata, options.scale())?;
-    let list = metadata
-        .target_directory
-        .join("alloc-bench")
-        .join(format!("sources-{}.json", corpus.bytes));
+    let list = metadata.target_directory.join("alloc-bench").join(format!("sources-{}.json", corpus.bytes));
     corpus.save(list.as_std_path())?;
-    Ok(Some(Sources {
-        corpus,
-        list: list.into_std_path_buf(),
-    }))
+    Ok(Some(Sources { corpus, list: list.into_std_path_buf() }))
 }
 
 fn stop_at_ctrl_c() -> Result<()> {

@@ -55,17 +55,13 @@ pub(crate) struct Options {
 impl Options {
     /// The chosen workloads, in the registry's order.
     pub(crate) fn workloads(&self) -> Vec<&'static Spec> {
-        let chosen = |spec: &&Spec| {
-            self.workload.is_empty() || self.workload.iter().any(|name| name == spec.name)
-        };
+        let chosen = |spec: &&Spec| self.workload.is_empty() || self.workload.iter().any(|name| name == spec.name);
         workloads::ALL.iter().filter(chosen).collect()
     }
 
     /// The chosen allocators, in the registry's order.
     pub(crate) fn allocators(&self) -> Vec<&'static Allocator> {
-        let chosen = |one: &&Allocator| {
-            self.allocator.is_empty() || self.allocator.iter().any(|name| name == one.name)
-        };
+        let chosen = |one: &&Allocator| self.allocator.is_empty() || self.allocator.iter().any(|name| name == one.name);
         allocators::ALL.iter().filter(chosen).collect()
     }
 
@@ -115,44 +111,19 @@ mod tests {
         let options = parse("").unwrap();
         assert_eq!(options.workloads().len(), workloads::ALL.len());
         assert_eq!(options.allocators().len(), allocators::ALL.len());
-        assert_eq!(
-            (
-                options.threads.as_slice(),
-                options.rounds(),
-                options.scale()
-            ),
-            (&[1, 2][..], 7, 1.0)
-        );
+        assert_eq!((options.threads.as_slice(), options.rounds(), options.scale()), (&[1, 2][..], 7, 1.0));
     }
 
     #[test]
     fn lists_are_separated_by_commas() {
-        let options =
-            parse("--workload pair-64,source-index --allocator system --threads 4").unwrap();
-        assert_eq!(
-            options
-                .workloads()
-                .iter()
-                .map(|spec| spec.name)
-                .collect::<Vec<_>>(),
-            ["pair-64", "source-index"]
-        );
-        assert_eq!(
-            (options.allocators().len(), options.threads.as_slice()),
-            (1, &[4][..])
-        );
+        let options = parse("--workload pair-64,source-index --allocator system --threads 4").unwrap();
+        assert_eq!(options.workloads().iter().map(|spec| spec.name).collect::<Vec<_>>(), ["pair-64", "source-index"]);
+        assert_eq!((options.allocators().len(), options.threads.as_slice()), (1, &[4][..]));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for line in [
-            "--workload nap",
-            "--allocator none",
-            "--threads 0",
-            "--rounds 0",
-            "--scale nan",
-            "--scale -1",
-        ] {
+        for line in ["--workload nap", "--allocator none", "--threads 0", "--rounds 0", "--scale nan", "--scale -1"] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -17,11 +17,8 @@ impl Progress {
     ///
     /// Never: the template is a constant that indicatif accepts.
     pub(crate) fn start(measurements: u64) -> Self {
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
+        let target =
+            if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(measurements), target);
         let template = "{bar:40} {pos}/{len}  {eta} left  {msg}";
         bar.set_style(ProgressStyle::with_template(template).expect("a constant template"));
@@ -42,11 +39,7 @@ impl Progress {
     pub(crate) fn row_done(&self, took: Duration) {
         if self.0.is_hidden() {
             let (done, all) = (self.0.position(), self.0.length().unwrap_or(0));
-            eprintln!(
-                "{done}/{all}  {}: {:.1} s",
-                self.0.message(),
-                took.as_secs_f64()
-            );
+            eprintln!("{done}/{all}  {}: {:.1} s", self.0.message(), took.as_secs_f64());
         }
     }
 }

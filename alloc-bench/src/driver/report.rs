@@ -50,6 +50,8 @@ pub(crate) struct Row {
     pub(crate) goal: Option<f64>,
     pub(crate) series: Vec<Series>,
     pub(crate) time: Option<ToBest>,
+    pub(crate) cpu: Option<ToBest>,
+    pub(crate) memory: Option<ToBest>,
 }
 
 /// One allocator's samples and their medians.
@@ -85,21 +87,11 @@ pub(crate) struct Memory {
 
 impl Report {
     /// Computes the figures.
-    pub(crate) fn new(
-        options: &Options,
-        metadata: &Metadata,
-        sources: Option<Corpus>,
-        rows: Vec<Measured>,
-    ) -> Self {
-        let rows: Vec<Row> = rows
-            .into_iter()
-            .map(|row| Row::new(row, options.seed))
-            .collect();
+    pub(crate) fn new(options: &Options, metadata: &Metadata, sources: Option<Corpus>, rows: Vec<Measured>) -> Self {
+        let rows: Vec<Row> = rows.into_iter().map(|row| Row::new(row, options.seed)).collect();
         Self {
             format: 1,
-            date: jiff::Timestamp::now()
-                .strftime("%Y-%m-%dT%H:%M:%SZ")
-                .to_string(),
+            date: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             machine: Machine::here(),
             versions: machine::versions(metadata, &options.allocators()),
             tuning: machine::tuning(),
@@ -107,10 +99,7 @@ impl Report {
             scale: options.scale(),
             rounds: options.rounds(),
             interrupted: stopped(),
-            sources: sources.map(|corpus| SourcesRead {
-                files: corpus.files.len(),
-                bytes: corpus.bytes,
-            }),
+            sources: sources.map(|corpus| SourcesRead { files: corpus.files.len(), bytes: corpus.bytes }),
             memory: Memory::new(&rows),
             rows,
         }
@@ -125,14 +114,10 @@ impl Row {
             .into_iter()
             .map(|(allocator, samples)| Series::new(allocator.name, allocator.is_ours, samples))
             .collect();
-        let time = to_best(&series, seed);
-        Self {
-            workload,
-            threads,
-            goal,
-            series,
-            time,
-        }
+        let time = to_best(&series, Sample::ns_per_op, seed);
+        let memory = to_best(&series, |sample| sample.peak_bytes as f64, seed);
+        let cpu = to_best(&series, Sample::cpu_ns_per_op, seed);
+        Self { workload, threads, goal, series, time, cpu, memory }
     }
 }
 
@@ -150,58 +135,36 @@ impl Series {
             is_ours,
         }
     }
-
-    fn times(&self) -> Vec<f64> {
-        self.samples.iter().map(Sample::ns_per_op).collect()
-    }
 }
 
-fn to_best(series: &[Series], seed: u64) -> Option<ToBest> {
-    let ours = series.iter().find(|series| series.is_ours)?.times();
+/// Compares a figure of ours with the best peer's.
+fn to_best(series: &[Series], figure: fn(&Sample) -> f64, seed: u64) -> Option<ToBest> {
+    let figures = |series: &Series| series.samples.iter().map(figure).collect::<Vec<f64>>();
+    let ours = figures(series.iter().find(|series| series.is_ours)?);
     let peers: Vec<&Series> = series.iter().filter(|series| !series.is_ours).collect();
-    let times: Vec<Vec<f64>> = peers.iter().map(|peer| peer.times()).collect();
-    let times: Vec<&[f64]> = times.iter().map(Vec::as_slice).collect();
-    let ratio = statistics::ratio_to_best(&ours, &times, seed)?;
-    Some(ToBest {
-        best_peer: peers[ratio.best].allocator,
-        ratio,
-    })
+    let theirs: Vec<Vec<f64>> = peers.iter().map(|peer| figures(peer)).collect();
+    let theirs: Vec<&[f64]> = theirs.iter().map(Vec::as_slice).collect();
+    let ratio = statistics::ratio_to_best(&ours, &theirs, seed)?;
+    Some(ToBest { best_peer: peers[ratio.best].allocator, ratio })
 }
 
 impl Memory {
     fn new(rows: &[Row]) -> Self {
         let any_of_the_bar = rows.iter().any(|row| row.goal.is_some());
-        let counted = rows
-            .iter()
-            .filter(|row| row.goal.is_some() || !any_of_the_bar);
+        let counted = rows.iter().filter(|row| row.goal.is_some() || !any_of_the_bar);
         let mut peaks: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
         let (mut ours, mut geometric_mean_bytes) = (None, BTreeMap::new());
         for series in counted.flat_map(|row| &row.series) {
-            peaks
-                .entry(series.allocator)
-                .or_default()
-                .push(series.peak_bytes);
+            peaks.entry(series.allocator).or_default().push(series.peak_bytes);
             ours = ours.or(series.is_ours.then_some(series.allocator));
         }
         for (allocator, peaks) in peaks {
-            geometric_mean_bytes
-                .extend(statistics::geometric_mean(&peaks).map(|mean| (allocator, mean)));
+            geometric_mean_bytes.extend(statistics::geometric_mean(&peaks).map(|mean| (allocator, mean)));
         }
-        let peers = geometric_mean_bytes
-            .iter()
-            .filter(|(allocator, _)| Some(**allocator) != ours);
-        let best = peers
-            .min_by(|one, other| one.1.total_cmp(other.1))
-            .map(|(&allocator, &mean)| (allocator, mean));
-        let ratio = ours
-            .zip(best)
-            .map(|(ours, (_, least))| geometric_mean_bytes[ours] / least);
-        Self {
-            best_peer: best.map(|(allocator, _)| allocator),
-            ratio,
-            geometric_mean_bytes,
-            goal: MEMORY_GOAL,
-        }
+        let peers = geometric_mean_bytes.iter().filter(|(allocator, _)| Some(**allocator) != ours);
+        let best = peers.min_by(|one, other| one.1.total_cmp(other.1)).map(|(&allocator, &mean)| (allocator, mean));
+        let ratio = ours.zip(best).map(|(ours, (_, least))| geometric_mean_bytes[ours] / least);
+        Self { best_peer: best.map(|(allocator, _)| allocator), ratio, geometric_mean_bytes, goal: MEMORY_GOAL }
     }
 }
 
@@ -225,35 +188,23 @@ mod tests {
     }
 
     fn row(workload: &str, peak_bytes: [u64; 3]) -> Row {
-        let series = ["gracealloc", "jemalloc", "system"]
-            .into_iter()
-            .zip(peak_bytes)
-            .zip([6, 8, 12]);
-        let series =
-            series.map(|((name, peak), ns)| (allocators::find(name).unwrap(), samples(ns, peak)));
-        Row::new(
-            Measured {
-                workload: workloads::find(workload).unwrap(),
-                threads: 1,
-                series: series.collect(),
-            },
-            1,
-        )
+        let series = ["gracealloc", "jemalloc", "system"].into_iter().zip(peak_bytes).zip([6, 8, 12]);
+        let series = series.map(|((name, peak), ns)| (allocators::find(name).unwrap(), samples(ns, peak)));
+        Row::new(Measured { workload: workloads::find(workload).unwrap(), threads: 1, series: series.collect() }, 1)
     }
 
     #[test]
     fn a_row_is_compared_with_the_best_peer() {
-        let time = row("pair-64", [1; 3]).time.unwrap();
-        assert_eq!((time.best_peer, time.ratio.value), ("jemalloc", 0.75));
+        let Row { time, cpu, memory, .. } = row("pair-64", [1, 4, 2]);
+        let figures = |to: Option<ToBest>| to.map(|to| (to.best_peer, to.ratio.value)).unwrap();
+        assert_eq!(figures(time), ("jemalloc", 0.75));
+        assert_eq!(figures(cpu), ("jemalloc", 0.75));
+        assert_eq!(figures(memory), ("system", 0.5));
     }
 
     #[test]
     fn memory_is_the_geometric_mean_over_rows_of_the_bar() {
-        let rows = [
-            row("pair-64", [2, 1, 9]),
-            row("batch-1000", [8, 4, 9]),
-            row("batch-100000", [1, 99, 99]),
-        ];
+        let rows = [row("pair-64", [2, 1, 9]), row("batch-1000", [8, 4, 9]), row("batch-100000", [1, 99, 99])];
         let memory = Memory::new(&rows);
         assert!((memory.ratio.unwrap() - 2.0).abs() < 1e-12);
         assert_eq!(memory.best_peer, Some("jemalloc"));

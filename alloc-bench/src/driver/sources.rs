@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::Metadata;
 
 /// Source text at scale 1, in bytes. Smaller scales take less, but enough to be worth the name.
-const BUDGET: f64 = 1_000_000.0;
+const BUDGET: f64 = 800_000.0;
 const LEAST_BUDGET: f64 = 100_000.0;
 /// Smaller files are mostly lists of modules; larger ones would leave one thread working alone at the end.
 const FILE_BYTES: std::ops::RangeInclusive<u64> = 1_000..=64_000;
@@ -30,10 +30,7 @@ pub(crate) fn choose(metadata: &Metadata, scale: f64) -> Result<Corpus> {
             corpus.files.push(file.path);
         }
     }
-    ensure!(
-        !corpus.files.is_empty(),
-        "the workspace's dependencies have no usable source files"
-    );
+    ensure!(!corpus.files.is_empty(), "the workspace's dependencies have no usable source files");
     Ok(corpus)
 }
 
@@ -46,25 +43,11 @@ struct Candidate {
 /// The source files of all packages that are not of this workspace, in the order in which they are taken.
 fn candidates(metadata: &Metadata) -> Result<Vec<Candidate>> {
     let mut found = Vec::new();
-    for package in metadata
-        .packages
-        .iter()
-        .filter(|package| package.source.is_some())
-    {
-        let folder = package
-            .manifest_path
-            .with_file_name("src")
-            .into_std_path_buf();
+    for package in metadata.packages.iter().filter(|package| package.source.is_some()) {
+        let folder = package.manifest_path.with_file_name("src").into_std_path_buf();
         for (path, bytes) in rust_files(&folder)? {
-            let inside = path
-                .strip_prefix(&folder)
-                .unwrap_or(&path)
-                .to_string_lossy();
-            found.push(Candidate {
-                key: fnv(&format!("{}/{inside}", package.name)),
-                path,
-                bytes,
-            });
+            let inside = path.strip_prefix(&folder).unwrap_or(&path).to_string_lossy();
+            found.push(Candidate { key: fnv(&format!("{}/{inside}", package.name)), path, bytes });
         }
     }
     found.sort_by(|one, other| (one.key, &one.path).cmp(&(other.key, &other.path)));
@@ -76,15 +59,12 @@ fn rust_files(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop().filter(|folder| folder.is_dir()) {
-        for entry in fs::read_dir(&folder)
-            .with_context(|| format!("reading the folder {}", folder.display()))?
-        {
+        for entry in fs::read_dir(&folder).with_context(|| format!("reading the folder {}", folder.display()))? {
             let path = entry?.path();
             let bytes = path.metadata()?.len();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "rs") && FILE_BYTES.contains(&bytes)
-            {
+            } else if path.extension().is_some_and(|end| end == "rs") && FILE_BYTES.contains(&bytes) {
                 found.push((path, bytes));
             }
         }
@@ -98,9 +78,7 @@ fn parses(path: &Path) -> bool {
 
 /// FNV-1a: the same on every machine and with every Rust release.
 fn fnv(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -109,10 +87,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_fnv() {
-        assert_eq!(
-            (fnv(""), fnv("a")),
-            (0xcbf2_9ce4_8422_2325, 0xaf63_dc4c_8601_ec8c)
-        );
+        assert_eq!((fnv(""), fnv("a")), (0xcbf2_9ce4_8422_2325, 0xaf63_dc4c_8601_ec8c));
     }
 
     #[test]
@@ -123,11 +98,7 @@ mod tests {
     #[test]
     fn our_own_files_are_found_and_parse() {
         let files = rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
-        assert!(
-            files
-                .iter()
-                .any(|(path, _)| path.ends_with("driver/sources.rs"))
-        );
+        assert!(files.iter().any(|(path, _)| path.ends_with("driver/sources.rs")));
         assert!(files.iter().all(|(path, _)| parses(path)));
     }
 }

@@ -17,7 +17,7 @@ pub const SHORT: Spec = Spec {
     about: "1000 allocations of 64 B, then 1000 frees",
     goal: Some(1.1),
     needs_corpus: false,
-    prepare: |setup| prepare(setup, 1_000, 8_000_000),
+    prepare: |setup| prepare(setup, 1_000, 6_000_000),
 };
 
 /// Batches of a hundred thousand.
@@ -32,12 +32,7 @@ pub const LONG: Spec = Spec {
 const SIZE: usize = 64;
 
 fn prepare(setup: &Setup<'_>, length: u64, ops: u64) -> Result<Box<dyn Workload>> {
-    Ok(Box::new(Batch {
-        threads: setup.threads,
-        passes: setup.passes(ops, length),
-        length,
-        seed: setup.seed,
-    }))
+    Ok(Box::new(Batch { threads: setup.threads, passes: setup.passes(ops, length), length, seed: setup.seed }))
 }
 
 struct Batch {
@@ -58,11 +53,7 @@ impl Workload for Batch {
 
     fn worker(&self, _index: usize) -> Box<dyn Worker + '_> {
         let objects = vec![NonNull::dangling(); self.length as usize].into_boxed_slice();
-        Box::new(BatchWorker {
-            layout: black_box(heap::layout(SIZE)),
-            objects,
-            seed: self.seed,
-        })
+        Box::new(BatchWorker { layout: black_box(heap::layout(SIZE)), objects, seed: self.seed })
     }
 }
 

@@ -15,7 +15,7 @@ pub const SMALL: Spec = Spec {
     about: "random replacement in 4096 slots, 16 to 528 B",
     goal: Some(1.0),
     needs_corpus: false,
-    prepare: |setup| prepare::<Even>(setup, 8_000_000),
+    prepare: |setup| prepare::<Even>(setup, 4_000_000),
 };
 
 /// Small and large objects, all orders of magnitude equally often.
@@ -24,7 +24,7 @@ pub const WIDE: Spec = Spec {
     about: "random replacement in 4096 slots, 16 B to 32 KiB, each power of two equally often",
     goal: None,
     needs_corpus: false,
-    prepare: |setup| prepare::<ByMagnitude>(setup, 3_000_000),
+    prepare: |setup| prepare::<ByMagnitude>(setup, 1_000_000),
 };
 
 /// Objects alive per thread.
@@ -56,14 +56,8 @@ impl Sizes for ByMagnitude {
 }
 
 fn prepare<S: Sizes>(setup: &Setup<'_>, ops: u64) -> Result<Box<dyn Workload>> {
-    let randoms = (0..setup.threads)
-        .map(|worker| setup.random(worker))
-        .collect();
-    Ok(Box::new(Churn {
-        passes: setup.passes(ops, 1),
-        randoms,
-        sizes: std::marker::PhantomData::<fn(S)>,
-    }))
+    let randoms = (0..setup.threads).map(|worker| setup.random(worker)).collect();
+    Ok(Box::new(Churn { passes: setup.passes(ops, 1), randoms, sizes: std::marker::PhantomData::<fn(S)> }))
 }
 
 struct Churn<S> {
@@ -84,14 +78,8 @@ impl<S: Sizes> Workload for Churn<S> {
 
     fn worker(&self, index: usize) -> Box<dyn Worker + '_> {
         let mut random = self.randoms[index].clone();
-        let slots = (0..SLOTS)
-            .map(|_| Slot::fill::<S>(random.u64(..)))
-            .collect();
-        Box::new(ChurnWorker {
-            random,
-            slots,
-            sizes: self.sizes,
-        })
+        let slots = (0..SLOTS).map(|_| Slot::fill::<S>(random.u64(..))).collect();
+        Box::new(ChurnWorker { random, slots, sizes: self.sizes })
     }
 }
 
@@ -143,9 +131,7 @@ impl<S: Sizes> Worker for ChurnWorker<S> {
             replace::<S>(slot, bits);
         }
         self.random = random;
-        self.slots
-            .iter()
-            .fold(0, |sum: u64, slot| sum.wrapping_add(slot.word()))
+        self.slots.iter().fold(0, |sum: u64, slot| sum.wrapping_add(slot.word()))
     }
 }
 
@@ -168,10 +154,7 @@ mod tests {
     #[test]
     fn sizes_reach_their_bounds_and_no_further() {
         assert_eq!((Even::size(0), Even::size(u32::MAX)), (16, 528));
-        assert_eq!(
-            (ByMagnitude::size(0), ByMagnitude::size(u32::MAX)),
-            (16, 32 * 1024 - 1)
-        );
+        assert_eq!((ByMagnitude::size(0), ByMagnitude::size(u32::MAX)), (16, 32 * 1024 - 1));
     }
 
     #[test]

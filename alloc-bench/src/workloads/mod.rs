@@ -65,18 +65,12 @@ impl Setup<'_> {
     /// Passes of `timed` operations at scale 1 and a quarter of that to warm up, in whole steps of `step`.
     pub fn passes(&self, timed: u64, step: u64) -> Passes {
         let steps = |ops: f64| ((ops * self.scale / step as f64).round() as u64).max(1) * step;
-        Passes {
-            warm_up: steps(timed as f64 / 4.0),
-            timed: steps(timed as f64),
-        }
+        Passes { warm_up: steps(timed as f64 / 4.0), timed: steps(timed as f64) }
     }
 
     /// A generator for one worker.
     pub fn random(&self, worker: usize) -> fastrand::Rng {
-        fastrand::Rng::with_seed(
-            self.seed
-                .wrapping_add((worker as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-        )
+        fastrand::Rng::with_seed(self.seed.wrapping_add((worker as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 }
 
@@ -117,12 +111,7 @@ mod tests {
 
     /// Runs a workload at a tiny scale.
     pub(super) fn tiny(spec: &Spec, threads: usize, seed: u64) -> u64 {
-        let setup = Setup {
-            threads,
-            scale: 1e-3,
-            seed,
-            corpus: None,
-        };
+        let setup = Setup { threads, scale: 1e-3, seed, corpus: None };
         let workload = (spec.prepare)(&setup).unwrap();
         measure(workload.as_ref()).checksum
     }
@@ -131,49 +120,20 @@ mod tests {
     fn checksums_are_the_same_in_every_run() {
         for spec in ALL.iter().filter(|spec| !spec.needs_corpus) {
             for threads in [1, 2, 3] {
-                assert_eq!(
-                    tiny(spec, threads, 5),
-                    tiny(spec, threads, 5),
-                    "{} x{threads}",
-                    spec.name
-                );
+                assert_eq!(tiny(spec, threads, 5), tiny(spec, threads, 5), "{} x{threads}", spec.name);
             }
         }
     }
 
     #[test]
     fn names_are_unique() {
-        assert!(
-            ALL.iter()
-                .all(|spec| std::ptr::eq(find(spec.name).unwrap(), spec))
-        );
+        assert!(ALL.iter().all(|spec| std::ptr::eq(find(spec.name).unwrap(), spec)));
     }
 
     #[test]
     fn passes_are_whole_steps_and_never_empty() {
-        let setup = Setup {
-            threads: 1,
-            scale: 0.001,
-            seed: 0,
-            corpus: None,
-        };
-        assert_eq!(
-            setup.passes(100, 10),
-            Passes {
-                warm_up: 10,
-                timed: 10
-            }
-        );
-        assert_eq!(
-            Setup {
-                scale: 2.0,
-                ..setup
-            }
-            .passes(100, 10),
-            Passes {
-                warm_up: 50,
-                timed: 200
-            }
-        );
+        let setup = Setup { threads: 1, scale: 0.001, seed: 0, corpus: None };
+        assert_eq!(setup.passes(100, 10), Passes { warm_up: 10, timed: 10 });
+        assert_eq!(Setup { scale: 2.0, ..setup }.passes(100, 10), Passes { warm_up: 50, timed: 200 });
     }
 }

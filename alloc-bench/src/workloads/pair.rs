@@ -10,23 +10,14 @@ use crate::heap;
 use crate::latency::Latencies;
 
 /// 64 bytes.
-pub const SPEC: Spec = Spec {
-    name: "pair-64",
-    about: "allocate 64 B and free it at once",
-    goal: Some(0.8),
-    needs_corpus: false,
-    prepare,
-};
+pub const SPEC: Spec =
+    Spec { name: "pair-64", about: "allocate 64 B and free it at once", goal: Some(0.8), needs_corpus: false, prepare };
 
 const SIZE: usize = 64;
-const OPS: u64 = 12_000_000;
+const OPS: u64 = 10_000_000;
 
 fn prepare(setup: &Setup<'_>) -> Result<Box<dyn Workload>> {
-    Ok(Box::new(Pair {
-        threads: setup.threads,
-        passes: setup.passes(OPS, 1),
-        seed: setup.seed,
-    }))
+    Ok(Box::new(Pair { threads: setup.threads, passes: setup.passes(OPS, 1), seed: setup.seed }))
 }
 
 struct Pair {
@@ -46,10 +37,7 @@ impl Workload for Pair {
 
     fn worker(&self, _index: usize) -> Box<dyn Worker + '_> {
         // Through the black box the size is as unknown to the compiler as that of a Vec.
-        Box::new(PairWorker {
-            layout: black_box(heap::layout(SIZE)),
-            seed: self.seed,
-        })
+        Box::new(PairWorker { layout: black_box(heap::layout(SIZE)), seed: self.seed })
     }
 }
 

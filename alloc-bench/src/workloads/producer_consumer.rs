@@ -40,7 +40,7 @@ pub const LARGE: Spec = Spec {
     about: "1 KiB allocated here, freed there (1: one pair, 2: both ways)",
     goal: Some(1.0),
     needs_corpus: false,
-    prepare: |setup| prepare(setup, 1024, 2_000_000),
+    prepare: |setup| prepare(setup, 1024, 500_000),
 };
 
 /// Objects that are handed over at once.
@@ -52,11 +52,7 @@ const SPINS: u32 = 64;
 
 fn prepare(setup: &Setup<'_>, size: usize, ops: u64) -> Result<Box<dyn Workload>> {
     let rings = (0..setup.threads).map(|_| Ring::new()).collect();
-    Ok(Box::new(ProducerConsumer {
-        layout: heap::layout(size),
-        passes: setup.passes(ops, CHUNK as u64),
-        rings,
-    }))
+    Ok(Box::new(ProducerConsumer { layout: heap::layout(size), passes: setup.passes(ops, CHUNK as u64), rings }))
 }
 
 struct ProducerConsumer {
@@ -78,11 +74,7 @@ impl Workload for ProducerConsumer {
     fn worker(&self, index: usize) -> Box<dyn Worker + '_> {
         let previous = (index + self.workers() - 1) % self.workers();
         let (out, back) = (self.rings.get(index), self.rings.get(previous));
-        Box::new(Partner {
-            layout: black_box(self.layout),
-            out,
-            back,
-        })
+        Box::new(Partner { layout: black_box(self.layout), out, back })
     }
 }
 
@@ -97,11 +89,7 @@ struct Ring {
 impl Ring {
     fn new() -> Self {
         let objects = (0..CAPACITY).map(|_| AtomicPtr::default()).collect();
-        Self {
-            objects,
-            sent: CachePadded::default(),
-            received: CachePadded::default(),
-        }
+        Self { objects, sent: CachePadded::default(), received: CachePadded::default() }
     }
 
     fn chunk(&self, position: usize) -> &[AtomicPtr<u64>] {
@@ -235,19 +223,9 @@ mod tests {
     #[test]
     fn every_object_arrives_once() {
         use crate::workloads::tests::tiny;
-        let ops = Setup {
-            threads: 1,
-            scale: 1e-3,
-            seed: 1,
-            corpus: None,
-        }
-        .passes(4_000_000, 64)
-        .timed;
+        let ops = Setup { threads: 1, scale: 1e-3, seed: 1, corpus: None }.passes(4_000_000, 64).timed;
         for threads in [1, 2, 3] {
-            assert_eq!(
-                tiny(&SMALL, threads, 1),
-                threads as u64 * ops * (ops + 1) / 2
-            );
+            assert_eq!(tiny(&SMALL, threads, 1), threads as u64 * ops * (ops + 1) / 2);
         }
     }
 }

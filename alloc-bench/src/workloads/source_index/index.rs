@@ -16,9 +16,7 @@ pub struct Index {
 impl Index {
     /// An index of so many files, none of which has a table yet.
     pub fn new(files: usize) -> Self {
-        Self {
-            tables: (0..files).map(|_| Atomic::null()).collect(),
-        }
+        Self { tables: (0..files).map(|_| Atomic::null()).collect() }
     }
 
     /// Makes these the symbols of a file. Readers see the old table or the new one.
@@ -72,11 +70,7 @@ mod tests {
     use crate::workloads::source_index::symbols::Kind;
 
     fn symbol(name: &str) -> Vec<Symbol> {
-        vec![Symbol {
-            name: name.to_owned(),
-            kind: Kind::Struct,
-            ordinal: 0,
-        }]
+        vec![Symbol { name: name.to_owned(), kind: Kind::Struct, ordinal: 0 }]
     }
 
     #[test]
@@ -94,10 +88,7 @@ mod tests {
         let index = Index::new(1);
         index.publish(0, symbol("even"));
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                (0..2000)
-                    .for_each(|n| index.publish(0, symbol(if n % 2 == 0 { "odd" } else { "even" })))
-            });
+            scope.spawn(|| (0..2000).for_each(|n| index.publish(0, symbol(if n % 2 == 0 { "odd" } else { "even" }))));
             scope.spawn(|| (0..2000).for_each(|_| assert!(index.look_up(0, "neither").is_none())));
         });
         assert!(index.look_up(0, "even").is_some());

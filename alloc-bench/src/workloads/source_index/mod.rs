@@ -36,9 +36,7 @@ const ROUNDS: f64 = 2.0;
 const LOOKUPS: usize = 256;
 
 fn prepare(setup: &Setup<'_>) -> Result<Box<dyn Workload>> {
-    let list = setup
-        .corpus
-        .context("this workload needs a list of source files")?;
+    let list = setup.corpus.context("this workload needs a list of source files")?;
     let sources = Corpus::open(list)?.texts()?;
     Ok(Box::new(SourceIndex::new(setup, sources)?))
 }
@@ -88,8 +86,7 @@ impl SourceIndex {
     }
 
     fn publish(&self, file: usize) {
-        let parsed =
-            syn::parse_file(&self.sources[file]).expect("the driver lists only files that parse");
+        let parsed = syn::parse_file(&self.sources[file]).expect("the driver lists only files that parse");
         self.index.publish(file, symbols::of_file(&parsed));
     }
 
@@ -99,9 +96,7 @@ impl SourceIndex {
         let mut random = fastrand::Rng::with_seed(self.seed ^ task);
         let mut found = || {
             let query = &self.queries[random.usize(..self.queries.len())];
-            self.index
-                .look_up(query.file, &query.name)
-                .map_or(1, |symbol| u64::from(symbol.ordinal) + 2)
+            self.index.look_up(query.file, &query.name).map_or(1, |symbol| u64::from(symbol.ordinal) + 2)
         };
         (0..LOOKUPS).fold(0, |sum: u64, _| sum.wrapping_add(found()))
     }
@@ -109,23 +104,11 @@ impl SourceIndex {
 
 /// The functions that the texts seem to define. Some are not in the tables (a comment, a macro): look-ups miss, too.
 fn queries(sources: &[String]) -> Vec<Query> {
-    let name = |rest: &str| {
-        rest.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
-            .next()
-            .map(str::to_owned)
-    };
-    let names = |text: &str| {
-        text.split("fn ")
-            .skip(1)
-            .filter_map(name)
-            .filter(|name| !name.is_empty())
-            .collect::<Vec<_>>()
-    };
-    let of_file = |(file, text): (usize, &String)| {
-        names(text)
-            .into_iter()
-            .map(move |name| Query { file, name })
-    };
+    let name =
+        |rest: &str| rest.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')).next().map(str::to_owned);
+    let names =
+        |text: &str| text.split("fn ").skip(1).filter_map(name).filter(|name| !name.is_empty()).collect::<Vec<_>>();
+    let of_file = |(file, text): (usize, &String)| names(text).into_iter().map(move |name| Query { file, name });
     sources.iter().enumerate().flat_map(of_file).collect()
 }
 
@@ -168,15 +151,9 @@ mod tests {
     use crate::measure::measure;
 
     fn run(threads: usize) -> u64 {
-        let sources = (0..7).map(|n| {
-            format!("fn f{n}() {{}} struct S; impl S {{ fn g(&self) -> u32 {{ {n} }} }} // fn no")
-        });
-        let setup = Setup {
-            threads,
-            scale: 5.0,
-            seed: 3,
-            corpus: None,
-        };
+        let sources =
+            (0..7).map(|n| format!("fn f{n}() {{}} struct S; impl S {{ fn g(&self) -> u32 {{ {n} }} }} // fn no"));
+        let setup = Setup { threads, scale: 5.0, seed: 3, corpus: None };
         measure(&SourceIndex::new(&setup, sources.collect()).unwrap()).checksum
     }
 
@@ -188,12 +165,7 @@ mod tests {
 
     #[test]
     fn a_missing_list_is_an_error() {
-        let setup = Setup {
-            threads: 1,
-            scale: 1.0,
-            seed: 0,
-            corpus: None,
-        };
+        let setup = Setup { threads: 1, scale: 1.0, seed: 0, corpus: None };
         assert!(prepare(&setup).is_err());
     }
 }

@@ -46,11 +46,7 @@ struct Collector {
 impl Collector {
     fn add(&mut self, name: &Ident, kind: Kind) {
         let ordinal = self.found.len() as u32;
-        self.found.push(Symbol {
-            name: name.to_string(),
-            kind,
-            ordinal,
-        });
+        self.found.push(Symbol { name: name.to_string(), kind, ordinal });
     }
 
     fn items(&mut self, items: &[Item]) {
@@ -62,19 +58,14 @@ impl Collector {
             Item::Const(item) => self.add(&item.ident, Kind::Constant),
             Item::Static(item) => self.add(&item.ident, Kind::Constant),
             Item::Fn(item) => self.add(&item.sig.ident, Kind::Function),
-            Item::Macro(item) => item
-                .ident
-                .iter()
-                .for_each(|name| self.add(name, Kind::Macro)),
+            Item::Macro(item) => item.ident.iter().for_each(|name| self.add(name, Kind::Macro)),
             Item::Struct(item) => self.add(&item.ident, Kind::Struct),
             Item::Type(item) => self.add(&item.ident, Kind::Type),
             Item::Union(item) => self.add(&item.ident, Kind::Union),
             Item::Impl(item) => item.items.iter().for_each(|item| self.impl_item(item)),
             Item::Enum(item) => {
                 self.add(&item.ident, Kind::Enum);
-                item.variants
-                    .iter()
-                    .for_each(|variant| self.add(&variant.ident, Kind::Variant));
+                item.variants.iter().for_each(|variant| self.add(&variant.ident, Kind::Variant));
             }
             Item::Mod(item) => {
                 self.add(&item.ident, Kind::Module);
@@ -115,10 +106,7 @@ mod tests {
     fn definitions_are_found_at_every_depth() {
         let text = "mod m { enum E { A, B } } trait T { fn t(); } impl T for E { fn t() {} } static S: u8 = 0;";
         let found = of_file(&syn::parse_file(text).unwrap());
-        let names: Vec<_> = found
-            .iter()
-            .map(|symbol| (symbol.name.as_str(), symbol.kind))
-            .collect();
+        let names: Vec<_> = found.iter().map(|symbol| (symbol.name.as_str(), symbol.kind)).collect();
         let expected = [
             ("m", Kind::Module),
             ("E", Kind::Enum),
@@ -130,11 +118,6 @@ mod tests {
             ("S", Kind::Constant),
         ];
         assert_eq!(names, expected);
-        assert!(
-            found
-                .iter()
-                .enumerate()
-                .all(|(place, symbol)| symbol.ordinal == place as u32)
-        );
+        assert!(found.iter().enumerate().all(|(place, symbol)| symbol.ordinal == place as u32));
     }
 }

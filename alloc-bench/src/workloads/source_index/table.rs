@@ -40,9 +40,7 @@ pub struct Found {
 impl Table {
     /// Builds a table: one allocation of exactly its size.
     pub fn build(mut symbols: Vec<Symbol>) -> Owned<Table> {
-        symbols.sort_unstable_by(|one, other| {
-            (&one.name, one.ordinal).cmp(&(&other.name, other.ordinal))
-        });
+        symbols.sort_unstable_by(|one, other| (&one.name, one.ordinal).cmp(&(&other.name, other.ordinal)));
         Owned::init(symbols)
     }
 
@@ -51,18 +49,11 @@ impl Table {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low.midpoint(high);
-            if self.name(middle) < name.as_bytes() {
-                low = middle + 1
-            } else {
-                high = middle
-            }
+            if self.name(middle) < name.as_bytes() { low = middle + 1 } else { high = middle }
         }
         (low < self.len() && self.name(low) == name.as_bytes()).then(|| {
             let entry = self.entry(low);
-            Found {
-                kind: entry[2],
-                ordinal: entry[3],
-            }
+            Found { kind: entry[2], ordinal: entry[3] }
         })
     }
 
@@ -91,10 +82,7 @@ impl Table {
 
 /// Words that a table of these symbols takes.
 fn words_for(symbols: &[Symbol]) -> usize {
-    let names: usize = symbols
-        .iter()
-        .map(|symbol| symbol.name.len().div_ceil(WORD))
-        .sum();
+    let names: usize = symbols.iter().map(|symbol| symbol.name.len().div_ceil(WORD)).sum();
     HEADER + ENTRY * symbols.len() + names
 }
 
@@ -104,12 +92,7 @@ fn write(words: &mut [MaybeUninit<u32>], symbols: &[Symbol]) {
     words[1].write(symbols.len() as u32);
     let mut name_at = HEADER + ENTRY * symbols.len();
     for (place, symbol) in symbols.iter().enumerate() {
-        let entry = [
-            name_at as u32,
-            symbol.name.len() as u32,
-            symbol.kind as u32,
-            symbol.ordinal,
-        ];
+        let entry = [name_at as u32, symbol.name.len() as u32, symbol.kind as u32, symbol.ordinal];
         for (to, from) in words[HEADER + ENTRY * place..].iter_mut().zip(entry) {
             to.write(from);
         }
@@ -135,10 +118,7 @@ impl Pointable for Table {
             handle_alloc_error(layout);
         }
         // SAFETY: freshly allocated for so many words, and ours alone.
-        write(
-            unsafe { slice::from_raw_parts_mut(start, words_for(&symbols)) },
-            &symbols,
-        );
+        write(unsafe { slice::from_raw_parts_mut(start, words_for(&symbols)) }, &symbols);
         start.expose_provenance()
     }
 
@@ -182,10 +162,7 @@ mod tests {
         let table = Table::build(symbols(&names));
         assert_eq!(table.len(), names.len());
         for (ordinal, name) in names.iter().enumerate() {
-            let expected = Found {
-                kind: Kind::Function as u32,
-                ordinal: ordinal as u32,
-            };
+            let expected = Found { kind: Kind::Function as u32, ordinal: ordinal as u32 };
             assert_eq!(table.look_up(name), Some(expected), "{name}");
         }
         for absent in ["abc", "abcdf", "zz", "A"] {
