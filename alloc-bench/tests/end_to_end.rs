@@ -1,15 +1,21 @@
 //! The driver and its children together, on a tiny job. Children are taken from where `cargo test` has put them: a
 //! `cargo build` inside `cargo test` would build everything a second time. No figure is asserted.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-fn driver(arguments: &[&str]) -> Output {
+fn command(arguments: &[&str]) -> Command {
     let children = Path::new(env!("CARGO_BIN_EXE_child-system")).parent().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_alloc-bench"));
-    command.args(arguments).arg("--children-dir").arg(children).output().unwrap()
+    command.args(arguments).arg("--children-dir").arg(children);
+    command
+}
+
+fn driver(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
 }
 
 fn scratch(name: &str) -> PathBuf {
@@ -55,6 +61,28 @@ fn every_child_does_the_same_work() {
         assert_eq!(checksums.len(), alloc_bench::allocators::ALL.len());
         assert!(checksums.iter().all(|it| *it == checksums[0]));
     }
+}
+
+/// Whether a Markdown table has a row that begins with these two cells.
+fn has_row(shown: &str, workload: &str, threads: &str) -> bool {
+    shown.lines().any(|line| line.split('|').map(str::trim).skip(1).take(2).eq([workload, threads]))
+}
+
+#[test]
+fn ctrl_c_prints_what_is_finished() {
+    let arguments = ["--scale", "0.001", "--rounds", "40", "--allocator", "system", "--workload", "pair-64,batch-1000"];
+    let mut command = command(&arguments);
+    let mut driver = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut complaints = BufReader::new(driver.stderr.take().unwrap());
+    // The first line says that the first of four rows is done.
+    complaints.read_line(&mut String::new()).unwrap();
+    // SAFETY: kill has no preconditions; the driver is our child and not yet waited for, so the id is still its own.
+    assert_eq!(unsafe { libc::kill(driver.id() as libc::pid_t, libc::SIGINT) }, 0);
+    let output = driver.wait_with_output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(shown.contains("Interrupted"));
+    assert!(has_row(&shown, "pair-64", "1") && !has_row(&shown, "batch-1000", "2"));
 }
 
 #[test]

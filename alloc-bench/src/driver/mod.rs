@@ -21,7 +21,8 @@ mod tables;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cargo_metadata::Metadata;
@@ -33,8 +34,10 @@ use self::report::Report;
 /// What a shell expects of a program that was interrupted.
 const INTERRUPTED: u8 = 130;
 
-/// Set by the first Ctrl-C; the second ends the program at once.
-static STOP: AtomicBool = AtomicBool::new(false);
+/// When Ctrl-C was first pressed. Pressed again, it ends the program at once.
+static STOPPED: OnceLock<Instant> = OnceLock::new();
+/// Signals closer together than this are one key press: some programs pass it on to a child and to its whole group.
+const ONE_PRESS: Duration = Duration::from_millis(500);
 
 /// Does what the options say.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
@@ -81,7 +84,7 @@ fn sources(options: &Options, metadata: &Metadata) -> Result<Option<Sources>> {
 
 fn stop_at_ctrl_c() -> Result<()> {
     let stop = || {
-        if STOP.swap(true, Ordering::Relaxed) {
+        if STOPPED.get_or_init(Instant::now).elapsed() > ONE_PRESS {
             std::process::exit(i32::from(INTERRUPTED));
         }
     };
@@ -90,5 +93,5 @@ fn stop_at_ctrl_c() -> Result<()> {
 
 /// Whether Ctrl-C was pressed.
 fn stopped() -> bool {
-    STOP.load(Ordering::Relaxed)
+    STOPPED.get().is_some()
 }

@@ -23,7 +23,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_values = ["1", "2"], value_parser = threads)]
     pub(crate) threads: Vec<usize>,
 
-    /// How often each allocator is measured [default: 7, with --quick 2]
+    /// How often each allocator is measured [default: 11, with --quick 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
@@ -67,7 +67,7 @@ impl Options {
 
     /// How many rounds.
     pub(crate) fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 2 } else { 7 })
+        self.rounds.unwrap_or(if self.quick { 2 } else { 11 })
     }
 
     /// The factor on the number of operations.
@@ -111,7 +111,7 @@ mod tests {
         let options = parse("").unwrap();
         assert_eq!(options.workloads().len(), workloads::ALL.len());
         assert_eq!(options.allocators().len(), allocators::ALL.len());
-        assert_eq!((options.threads.as_slice(), options.rounds(), options.scale()), (&[1, 2][..], 7, 1.0));
+        assert_eq!((options.threads.as_slice(), options.rounds(), options.scale()), (&[1, 2][..], 11, 1.0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::Metadata;
 
 /// Source text at scale 1, in bytes. Smaller scales take less, but enough to be worth the name.
-const BUDGET: f64 = 800_000.0;
+const BUDGET: f64 = 500_000.0;
 const LEAST_BUDGET: f64 = 100_000.0;
 /// Smaller files are mostly lists of modules; larger ones would leave one thread working alone at the end.
 const FILE_BYTES: std::ops::RangeInclusive<u64> = 1_000..=64_000;

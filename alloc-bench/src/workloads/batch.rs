@@ -17,7 +17,7 @@ pub const SHORT: Spec = Spec {
     about: "1000 allocations of 64 B, then 1000 frees",
     goal: Some(1.1),
     needs_corpus: false,
-    prepare: |setup| prepare(setup, 1_000, 6_000_000),
+    prepare: |setup| prepare(setup, 1_000, 4_000_000),
 };
 
 /// Batches of a hundred thousand.
@@ -26,7 +26,7 @@ pub const LONG: Spec = Spec {
     about: "100,000 allocations of 64 B, then 100,000 frees",
     goal: None,
     needs_corpus: false,
-    prepare: |setup| prepare(setup, 100_000, 4_000_000),
+    prepare: |setup| prepare(setup, 100_000, 2_000_000),
 };
 
 const SIZE: usize = 64;

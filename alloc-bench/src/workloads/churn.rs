@@ -15,7 +15,7 @@ pub const SMALL: Spec = Spec {
     about: "random replacement in 4096 slots, 16 to 528 B",
     goal: Some(1.0),
     needs_corpus: false,
-    prepare: |setup| prepare::<Even>(setup, 4_000_000),
+    prepare: |setup| prepare::<Even>(setup, 2_500_000),
 };
 
 /// Small and large objects, all orders of magnitude equally often.
@@ -24,7 +24,7 @@ pub const WIDE: Spec = Spec {
     about: "random replacement in 4096 slots, 16 B to 32 KiB, each power of two equally often",
     goal: None,
     needs_corpus: false,
-    prepare: |setup| prepare::<ByMagnitude>(setup, 1_000_000),
+    prepare: |setup| prepare::<ByMagnitude>(setup, 600_000),
 };
 
 /// Objects alive per thread.

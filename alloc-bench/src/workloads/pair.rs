@@ -14,7 +14,7 @@ pub const SPEC: Spec =
     Spec { name: "pair-64", about: "allocate 64 B and free it at once", goal: Some(0.8), needs_corpus: false, prepare };
 
 const SIZE: usize = 64;
-const OPS: u64 = 10_000_000;
+const OPS: u64 = 6_000_000;
 
 fn prepare(setup: &Setup<'_>) -> Result<Box<dyn Workload>> {
     Ok(Box::new(Pair { threads: setup.threads, passes: setup.passes(OPS, 1), seed: setup.seed }))

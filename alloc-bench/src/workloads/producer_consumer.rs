@@ -31,7 +31,7 @@ pub const SMALL: Spec = Spec {
     about: "64 B allocated here, freed there (1: one pair, 2: both ways)",
     goal: Some(1.0),
     needs_corpus: false,
-    prepare: |setup| prepare(setup, 64, 4_000_000),
+    prepare: |setup| prepare(setup, 64, 2_500_000),
 };
 
 /// 1 KiB.
@@ -40,7 +40,7 @@ pub const LARGE: Spec = Spec {
     about: "1 KiB allocated here, freed there (1: one pair, 2: both ways)",
     goal: Some(1.0),
     needs_corpus: false,
-    prepare: |setup| prepare(setup, 1024, 500_000),
+    prepare: |setup| prepare(setup, 1024, 400_000),
 };
 
 /// Objects that are handed over at once.
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn every_object_arrives_once() {
         use crate::workloads::tests::tiny;
-        let ops = Setup { threads: 1, scale: 1e-3, seed: 1, corpus: None }.passes(4_000_000, 64).timed;
+        let ops = Setup { threads: 1, scale: 1e-3, seed: 1, corpus: None }.passes(2_500_000, 64).timed;
         for threads in [1, 2, 3] {
             assert_eq!(tiny(&SMALL, threads, 1), threads as u64 * ops * (ops + 1) / 2);
         }
