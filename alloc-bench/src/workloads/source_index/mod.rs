@@ -1,7 +1,7 @@
 //! The source index: a real program on real input.
 //!
 //! Threads take Rust source files from a shared counter, parse each with `syn`, collect its symbols, and publish them as
-//! one flat [`Table`] in an [`Index`] that others read meanwhile; a table that is replaced waits for its readers by
+//! one flat [`table::Table`] in an [`Index`] that others read meanwhile; a table that is replaced waits for its readers by
 //! crossbeam-epoch. The files come round again and again, so tables are replaced all the time. After each file the
 //! thread looks up some names, as an editor would.
 //!
