@@ -4,7 +4,9 @@
 //! when the allocators take turns. The interval is a percentile bootstrap over *rounds*: a resample draws whole rounds,
 //! with the samples of all allocators in them, so that a slow minute weighs on both sides of the ratio. The best peer is
 //! chosen anew in each resample; otherwise the interval would pretend that nobody had to choose.
-//! With a handful of rounds such an interval is a rough guide: it cannot see what no round has shown.
+//! With a handful of rounds such an interval is a rough guide: it cannot see what no round has shown. To try it on a
+//! machine, give the driver a `--children-dir` in which one child is a copy of another: nearly all intervals should
+//! then contain 1.
 
 use serde::Serialize;
 
