@@ -124,7 +124,7 @@ fn preemptible_callers_and_readers_get_memory_from_the_backing() {
 fn atomic_callers_get_the_reserve_and_then_null() {
     let _turn = turn();
     let before = stats();
-    assert!(before.reserve_bytes >= 128 << 10, "a full reserve to begin with: {before}");
+    assert!(before.reserve_bytes >= 64 << 10, "a full reserve to begin with: {before}");
     let section = atomic_section();
     let objects = exhaust(small());
     let empty = stats();
@@ -217,5 +217,5 @@ fn the_reserve_is_as_large_as_configured() {
     let stats = stats();
     assert!(stats.reserve_bytes >= 1 << 20);
     assert!(stats.magazines_empty >= u64::from(stats.cells) * 20);
-    configure(Config::new().reserve_bytes(128 << 10).reserve_magazines(5)).unwrap();
+    configure(Config::new().reserve_bytes(64 << 10).reserve_magazines(5)).unwrap();
 }
