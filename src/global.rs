@@ -14,7 +14,6 @@ use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
 use crate::{cache, config, slab};
 use core::alloc::{GlobalAlloc, Layout};
-use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use once_cell::race::OnceBool;
@@ -154,7 +153,6 @@ fn alloc_other(kind: Kind, layout: Layout, zeroed: bool) -> *mut u8 {
     if kind == Kind::Nothing || context::is_atomic() || (!cache::is_ready() && !start()) {
         return ptr::null_mut(); // the reserve has nothing of this size
     }
-    start_backing();
     or_reclaim(|| {
         let slow = SlowPath::enter();
         cache::passing(&slow);
@@ -192,49 +190,24 @@ fn start() -> bool {
 /// The part of start-up that takes other people's locks: in the first slow path that may block.
 fn finish_start() {
     static DONE: AtomicBool = AtomicBool::new(false);
-    if !DONE.load(Relaxed) && !context::is_atomic() && !DONE.swap(true, Relaxed) {
-        let _slow = SlowPath::enter();
-        pin::own_object(); // before anything is registered that points into this object
-        fork::register(before_fork, after_fork, after_fork);
+    if DONE.load(Relaxed) || context::is_atomic() || DONE.swap(true, Relaxed) {
+        return;
     }
-    if slab::wants_backing() {
-        start_backing();
-    }
-}
-
-/// Brings the backing to life before it is first used, and with none of our locks held.
-///
-/// Fork handlers run in the opposite order of their registration, and our locks come before the backing's. So after the
-/// backing registered its own, ours are registered once more: they run first, and those registered at the start find
-/// the locks held.
-fn start_backing() {
-    static DONE: AtomicBool = AtomicBool::new(false);
-    if !context::is_atomic() && !DONE.swap(true, Relaxed) {
-        let _slow = SlowPath::enter();
-        slab::backing::touch();
-        fork::register(before_fork, after_fork, after_fork);
-        slab::backing::set_ready();
-    }
-}
-
-thread_local! {
-    /// How many of our fork handlers have run on this thread without their counterpart.
-    static FORKING: Cell<u32> = const { Cell::new(0) };
+    let _slow = SlowPath::enter();
+    pin::own_object(); // before anything is registered that points into this object
+    slab::touch_backing(); // its fork handlers first, so that ours run before them and lock in order
+    fork::register(before_fork, after_fork, after_fork);
 }
 
 extern "C" fn before_fork() {
-    if FORKING.replace(FORKING.get() + 1) == 0 {
-        core::mem::forget(context::atomic_section()); // until after: nothing on this thread may want the locks
-        cache::lock_all();
-    }
+    core::mem::forget(context::atomic_section()); // until after: nothing on this thread may want the locks
+    cache::lock_all();
 }
 
 extern "C" fn after_fork() {
-    if FORKING.replace(FORKING.get() - 1) == 1 {
-        // SAFETY: `before_fork` ran on this thread.
-        unsafe { cache::unlock_all() };
-        context::end_forgotten();
-    }
+    // SAFETY: `before_fork` ran on this thread.
+    unsafe { cache::unlock_all() };
+    context::end_forgotten();
 }
 
 /// Whether [`GraceAlloc`] is the program's global allocator. A library may use it directly even where it is not.
