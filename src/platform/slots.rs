@@ -280,12 +280,6 @@ fn shard() -> u32 {
     })
 }
 
-/// Puts this thread at a shard of the caller's choice: simulated CPUs for tests.
-#[cfg(test)]
-pub(crate) fn sit_at(cell: u32) {
-    SHARD.with(|shard| shard.set(1 + cell % cells().max(1)));
-}
-
 /// The last word of a cell is no slot: it notes when the cell was last active, in a unit of the caller's choice.
 const ACTIVE: Slot = Slot::new(CELL_BYTES / 8 - 1);
 
