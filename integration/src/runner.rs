@@ -1,0 +1,114 @@
+//! Runs a program under a time limit and reads its summary.
+
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use wait_timeout::ChildExt;
+
+use crate::Summary;
+
+/// How the allocator reaches its per-CPU slots.
+#[derive(Clone, Copy, Debug)]
+pub enum Mode {
+    /// As glibc comes: rseq, where the kernel has it.
+    Rseq,
+    /// glibc is told not to register rseq: the fallback.
+    Fallback,
+}
+
+/// A program with its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name, with which its summary begins.
+    pub name: &'static str,
+    /// The executable.
+    pub path: &'static str,
+    /// Its arguments.
+    pub arguments: &'static [&'static str],
+    /// When it is taken to hang.
+    pub limit: Duration,
+}
+
+impl Program {
+    /// Runs it and hands the figures of its summary to `judge`.
+    ///
+    /// # Panics
+    /// When the program hangs, fails or prints no summary.
+    pub fn run(&self, mode: Mode, judge: impl FnOnce(&dyn Fn(&str) -> u64)) {
+        let mut child = self.start(mode);
+        let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
+        let status = child
+            .wait_timeout(self.limit)
+            .expect("the program can be waited for");
+        if status.is_none() {
+            kill_group(&mut child);
+        }
+        let (out, err) = (out.join().expect("read"), err.join().expect("read"));
+        let context = format!("{} {mode:?}\n--- output\n{out}--- errors\n{err}", self.name);
+        let status = status.unwrap_or_else(|| panic!("no end within {:?}: {context}", self.limit));
+        assert!(status.success(), "{status}: {context}");
+        let summary = out.lines().find_map(|line| Summary::parse(line, self.name));
+        let summary = summary.unwrap_or_else(|| panic!("no summary: {context}"));
+        println!("{mode:?} {summary}");
+        judge(&|figure| {
+            summary
+                .get(figure)
+                .unwrap_or_else(|| panic!("no figure {figure}: {context}"))
+        });
+    }
+
+    fn start(&self, mode: Mode) -> Child {
+        let mut command = Command::new(self.path);
+        command
+            .args(self.arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // A group of its own, so that a program which hangs is killed with its children.
+        command.process_group(0);
+        match mode {
+            Mode::Rseq => command.env_remove("GLIBC_TUNABLES"),
+            Mode::Fallback => command.env("GLIBC_TUNABLES", "glibc.pthread.rseq=0"),
+        };
+        command.spawn().expect("the program starts")
+    }
+}
+
+/// Reads a pipe to its end beside the program, which must not block on a full one.
+fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    let mut pipe = pipe.expect("piped");
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("the pipe can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn kill_group(child: &mut Child) {
+    // SAFETY: the group was made for this child, which has not been reaped: the id is still its own.
+    unsafe { libc::kill(-child.id().cast_signed(), libc::SIGKILL) };
+    child.wait().expect("a killed program ends");
+}
+
+/// Two tests of one [`Program`], named by behaviour: with rseq and with the fallback.
+#[macro_export]
+macro_rules! with_both_modes {
+    ($behaviour:ident, $program:expr, $judge:expr) => {
+        mod $behaviour {
+            use super::*;
+            use $crate::runner::Mode;
+
+            #[test]
+            fn with_rseq() {
+                $program.run(Mode::Rseq, $judge);
+            }
+
+            #[test]
+            fn with_fallback() {
+                $program.run(Mode::Fallback, $judge);
+            }
+        }
+    };
+}
