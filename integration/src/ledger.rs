@@ -39,9 +39,8 @@ impl Ledger {
     pub fn new() -> io::Result<Self> {
         let root = os::map(size_of::<Root>())?;
         // SAFETY: the mapping is as large, zeroed (null pointers), page-aligned and never unmapped.
-        Ok(Self {
-            root: unsafe { root.cast::<Root>().as_ref() },
-        })
+        let root = unsafe { root.cast::<Root>().as_ref() };
+        Ok(Self { root })
     }
 
     /// Enters the live object `id`, not 0, at `address`.

@@ -17,7 +17,7 @@ static GLOBAL: GraceAlloc = GraceAlloc;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-const HEADROOM: usize = 64 * MIB;
+const HEADROOM: usize = 32 * MIB;
 /// No size gets as many objects.
 const HELD: usize = 2 * HEADROOM / 16;
 /// Size and alignment; small ones again at the end, from what the large ones gave back.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::thread;
 
 use gracealloc::GraceAlloc;
-use integration::{Block, Exchange, Heap, Summary, fatal, os, require};
+use integration::{Block, Exchange, Heap, Summary, fatal, require};
 
 #[global_allocator]
 static GLOBAL: GraceAlloc = GraceAlloc;
@@ -150,8 +150,8 @@ fn use_thread_locals(key: libc::pthread_key_t) {
 fn make_key() -> libc::pthread_key_t {
     let mut key = 0;
     // SAFETY: the key is valid for writes; the destructor takes what `set_key` sets.
-    os::check(-unsafe { libc::pthread_key_create(&raw mut key, Some(key_destructor)) })
-        .expect("a key is free");
+    let error = unsafe { libc::pthread_key_create(&raw mut key, Some(key_destructor)) };
+    require!(error == 0, "pthread_key_create: error {error}");
     KEY.store(key, Relaxed);
     key
 }
@@ -160,10 +160,8 @@ static KEY: AtomicU32 = AtomicU32::new(0);
 
 fn set_key(key: libc::pthread_key_t, round: Box<usize>) {
     // SAFETY: the key exists; its destructor takes the box back.
-    require!(
-        unsafe { libc::pthread_setspecific(key, Box::into_raw(round).cast()) } == 0,
-        "pthread_setspecific"
-    );
+    let error = unsafe { libc::pthread_setspecific(key, Box::into_raw(round).cast()) };
+    require!(error == 0, "pthread_setspecific: error {error}");
 }
 
 unsafe extern "C" fn key_destructor(round: *mut c_void) {

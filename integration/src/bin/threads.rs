@@ -59,7 +59,7 @@ fn run_wave(gifts: &mut [Gift]) {
 
 /// A thread's life: free what was left to it, allocate, free half of that and leave the other half.
 fn live(gift: Gift) -> Gift {
-    let mine = SIZES.map(|size| allocate(size));
+    let mine = SIZES.map(allocate);
     free_gift(gift);
     let left = SIZES.map(|size| Some(allocate(size)));
     mine.into_iter().for_each(|block| HEAP.free(block));
