@@ -112,3 +112,44 @@ macro_rules! with_both_modes {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &'static [&'static str]) -> Program {
+        let limit = Duration::from_millis(500);
+        Program {
+            name: "shell",
+            path: "/bin/sh",
+            arguments: script,
+            limit,
+        }
+    }
+
+    #[test]
+    fn figures_reach_the_judge() {
+        let program = shell(&["-c", "echo shell: tunables=${#GLIBC_TUNABLES}"]);
+        program.run(Mode::Rseq, |figure| assert_eq!(figure("tunables"), 0));
+        program.run(Mode::Fallback, |figure| assert_eq!(figure("tunables"), 20));
+    }
+
+    #[test]
+    #[should_panic(expected = "no end within")]
+    fn a_hanging_program_fails_and_its_children_die() {
+        // The child holds the pipes open: without killing it the test would hang.
+        shell(&["-c", "echo shell: done=1; sleep 1000; true"]).run(Mode::Rseq, |_| ());
+    }
+
+    #[test]
+    #[should_panic(expected = "exit status: 3")]
+    fn a_failing_program_fails_despite_a_summary() {
+        shell(&["-c", "echo shell: done=1; exit 3"]).run(Mode::Rseq, |_| ());
+    }
+
+    #[test]
+    #[should_panic(expected = "no summary")]
+    fn a_silent_program_fails() {
+        shell(&["-c", "true"]).run(Mode::Rseq, |_| ());
+    }
+}
