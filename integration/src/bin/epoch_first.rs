@@ -28,7 +28,7 @@ const CLOSURES: usize = 200;
 
 const STARVED_THREADS: usize = 8;
 /// What a starved thread asks for first, far beyond the headroom.
-const TOO_MUCH: usize = 256 << 20;
+const TOO_MUCH: usize = 64 << 20;
 const HEADROOM: usize = 4 << 20;
 const SMALL: usize = 1000;
 /// No starved thread gets as many small objects.
