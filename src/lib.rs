@@ -1,17 +1,51 @@
-//! A global allocator with per-CPU slab caches (work in progress).
-use std::alloc::{GlobalAlloc, Layout, System};
+//! A global allocator with per-CPU slab caches, and a reserve for code that must not block.
+//!
+//! ```
+//! #[global_allocator]
+//! static GLOBAL: gracealloc::GraceAlloc = gracealloc::GraceAlloc;
+//! ```
+//!
+//! Allocation and deallocation are one restartable sequence each on this CPU's cache: no lock, no atomic
+//! read-modify-write, caches bounded by the number of CPUs and not of threads. Where restartable sequences are not to be
+//! had (older glibc, musl, other systems) the same caches stand behind try-locks.
+//!
+//! In an [`atomic_section`], which a signal handler opens first, neither blocks nor makes a system call: allocation is
+//! served from the caches and from pre-faulted memory and returns null when those are empty; deallocation cannot fail.
+//!
+//! The modules, each importing only what stands beneath it, from the bottom:
+//! `platform`, `tagged_stack`, `arena`, `tunables`, `context`, `slow_path`, `size_class`, `slab`, `cache`, and the public
+//! face: `global`, `config`, `stats`.
 
-/// The allocator.
-pub struct GraceAlloc;
+#[cfg(all(feature = "allocator-api2", not(loom)))]
+mod allocator_api2;
+#[cfg(not(loom))]
+mod arena;
+#[cfg(not(loom))]
+mod cache;
+#[cfg(not(loom))]
+mod config;
+#[cfg(not(loom))]
+mod context;
+#[cfg(not(loom))]
+mod global;
+mod platform;
+#[cfg(not(loom))]
+mod size_class;
+#[cfg(not(loom))]
+mod slab;
+#[cfg(not(loom))]
+mod slow_path;
+#[cfg(not(loom))]
+mod stats;
+mod tagged_stack;
+#[cfg(not(loom))]
+mod tunables;
 
-// SAFETY: forwards to the system allocator.
-unsafe impl GlobalAlloc for GraceAlloc {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
+#[cfg(not(loom))]
+pub use config::{Config, ConfigError, configure};
+#[cfg(not(loom))]
+pub use context::{AtomicSection, Context, atomic_section, context};
+#[cfg(not(loom))]
+pub use global::{GraceAlloc, is_global, trim, usable_size};
+#[cfg(not(loom))]
+pub use stats::{ClassStats, Stats, stats};

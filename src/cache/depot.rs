@@ -1,0 +1,170 @@
+//! The depot: full magazines by class, and empty ones, in one shard for each group of CPUs.
+//!
+//! ```text
+//!   shard of CPUs 0..g     full[1] full[2] ... full[72]   empty
+//!   shard of CPUs g..2g    full[1] ...                    empty        each a tagged stack and a count
+//! ```
+//!
+//! A magazine goes to the shard of the CPU whose slot it came from (its *home*); who finds the own shard without one
+//! takes from the next that has one. So a producer and a consumer on different CPUs meet here with one exchange for each
+//! magazine, and nothing shared is written while they stay apart.
+//!
+//! `full` stacks hold whatever has objects, also half-full magazines that lost their slot. They are bounded softly: what
+//! comes on top of the bound is emptied into the spans by callers that may take their locks.
+//!
+//! The stock of empty magazines is the reserve as well: callers that may block take from it only what is above the
+//! low-water mark and make new ones otherwise; atomic callers take all of it.
+
+use super::magazines::{ByNumber, Hand};
+use crate::platform::{memory, slots};
+use crate::size_class::{CLASSES, SizeClass};
+use crate::tagged_stack::TaggedStack;
+use crate::tunables;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use once_cell::race::OnceRef;
+
+/// More shards than this cost more in stealing than they save in contention.
+const MOST_SHARDS: u32 = 64;
+
+/// A stack of magazines, with about how many there are and what they hold together.
+struct Stock {
+    stack: TaggedStack,
+    count: AtomicU32,
+    objects: AtomicU32,
+}
+
+impl Stock {
+    fn put(&self, magazine: Hand) {
+        // Before the push: the counts may be high for a moment, never below zero.
+        self.count.fetch_add(1, Relaxed);
+        self.objects.fetch_add(magazine.count(), Relaxed);
+        self.stack.push(&ByNumber, magazine.index());
+    }
+
+    fn take(&self) -> Option<Hand> {
+        if self.stack.is_empty() {
+            return None; // without writing: a thief looks at many shards
+        }
+        let number = self.stack.pop(&ByNumber)?;
+        self.count.fetch_sub(1, Relaxed);
+        // SAFETY: popped, so ours.
+        let magazine = unsafe { Hand::by_number(number) };
+        self.objects.fetch_sub(magazine.count(), Relaxed);
+        Some(magazine)
+    }
+
+    fn count(&self) -> u32 {
+        self.count.load(Relaxed)
+    }
+}
+
+#[repr(align(128))]
+struct Shard {
+    full: [Stock; CLASSES],
+    empty: Stock,
+}
+
+/// The depot of the process: mapped once, all zero is a depot with nothing in it.
+pub(super) struct Depot {
+    shards: &'static [Shard],
+    /// Cells that share a shard.
+    group: u32,
+}
+
+static DEPOT: OnceRef<'static, Depot> = OnceRef::new();
+
+/// Sets the depot up for as many cells as the slots have. False without memory. Threads may race through here.
+pub(super) fn init() -> bool {
+    if DEPOT.get().is_some() {
+        return true;
+    }
+    let group = slots::cells().div_ceil(MOST_SHARDS);
+    let n = slots::cells().div_ceil(group) as usize;
+    let Some(at) = memory::map(n * size_of::<Shard>() + size_of::<Depot>()) else { return false };
+    // SAFETY: mapped zero pages of that size and a page's alignment; stacks and counts may be zero. The description
+    // stands behind the shards, whose size is a multiple of its alignment.
+    let depot = unsafe {
+        let shards = core::slice::from_raw_parts(at.cast::<Shard>().as_ptr(), n);
+        let depot = at.as_ptr().add(n * size_of::<Shard>()).cast::<Depot>();
+        depot.write(Depot { shards, group });
+        &*depot
+    };
+    let _ = DEPOT.set(depot); // lost the race: the winner's depot serves
+    true
+}
+
+/// The depot, once [`init`] has succeeded.
+pub(super) fn depot() -> Option<&'static Depot> {
+    DEPOT.get()
+}
+
+impl Depot {
+    fn shard_of(&self, cell: u32) -> usize {
+        ((cell / self.group) as usize).min(self.shards.len() - 1)
+    }
+
+    /// The own shard first, then the others from there on.
+    fn nearest(&self) -> impl Iterator<Item = &'static Shard> {
+        let (before, from) = self.shards.split_at(self.shard_of(slots::cell()));
+        from.iter().chain(before)
+    }
+
+    /// Stores a magazine that has objects at its home. Returns it instead when that is above the bound and `may_flush`.
+    pub(super) fn put_full(&self, class: SizeClass, magazine: Hand, may_flush: bool) -> Result<(), Hand> {
+        let stock = &self.shards[self.shard_of(magazine.home())].full[class.index()];
+        if may_flush && stock.count() >= bound(class, magazine.capacity()) {
+            return Err(magazine);
+        }
+        stock.put(magazine);
+        Ok(())
+    }
+
+    /// Takes a magazine that has objects of `class`.
+    pub(super) fn take_full(&self, class: SizeClass) -> Option<Hand> {
+        self.nearest().find_map(|shard| shard.full[class.index()].take())
+    }
+
+    /// Stores an empty magazine at its home.
+    pub(super) fn put_empty(&self, magazine: Hand) {
+        debug_assert!(magazine.is_empty());
+        self.shards[self.shard_of(magazine.home())].empty.put(magazine);
+    }
+
+    /// Takes an empty magazine: with `reserve` any, else one above the low-water mark.
+    pub(super) fn take_empty(&self, reserve: bool) -> Option<Hand> {
+        let keep = if reserve { 0 } else { self.low_water() };
+        self.nearest().find_map(|shard| if shard.empty.count() > keep { shard.empty.take() } else { None })
+    }
+
+    /// Empty magazines that a shard keeps for atomic callers.
+    fn low_water(&self) -> u32 {
+        tunables::RESERVE_MAGAZINES.load(Relaxed).saturating_mul(self.group)
+    }
+
+    /// A cell whose shard has fewer empty magazines than its low-water mark.
+    pub(super) fn cell_in_want(&self) -> Option<u32> {
+        let want = self.low_water();
+        self.shards.iter().position(|shard| shard.empty.count() < want).map(|n| n as u32 * self.group)
+    }
+
+    /// Magazines with objects of `class`, in all shards.
+    pub(super) fn count_full(&self, class: SizeClass) -> u32 {
+        self.shards.iter().map(|shard| shard.full[class.index()].count()).sum()
+    }
+
+    /// Objects of `class` in them.
+    pub(super) fn count_objects(&self, class: SizeClass) -> u64 {
+        self.shards.iter().map(|shard| u64::from(shard.full[class.index()].objects.load(Relaxed))).sum()
+    }
+
+    /// Empty magazines, in all shards.
+    pub(super) fn count_empty(&self) -> u32 {
+        self.shards.iter().map(|shard| shard.empty.count()).sum()
+    }
+}
+
+/// Magazines of a class that a shard keeps, given what one holds.
+fn bound(class: SizeClass, capacity: u32) -> u32 {
+    let bytes = class.bytes() * (capacity as usize).max(1);
+    (tunables::DEPOT_BYTES.load(Relaxed) / bytes).max(2) as u32
+}

@@ -1,0 +1,140 @@
+//! Caches of objects in front of the spans: alloc and free for a class.
+//!
+//! ```text
+//!   alloc, free            one section on this CPU's `main` slot; no call, no lock prefix
+//!     exchange               main <-> spare <-> depot, one magazine at a time
+//!       depot                  full and empty magazines, by CPU group
+//!         slab                   spans, when the depot has none or too many
+//!   bypass                 one object without the slots: they are busy, or there is no magazine
+//!   remote                 other CPUs' slots: trim, CPUs that went idle
+//!   upkeep                 what passing slow paths do for later callers: marks, reserve, decay
+//! ```
+//!
+//! Invariants:
+//! - An object is in exactly one place: the caller's hands, one magazine, its span's free bits, or its mark.
+//! - After every exchange of a slot the magazine in hand is classified by the count it has *now*: between the look and
+//!   the exchange the slot may have been emptied and filled. EMPTY is never owned and never queued.
+//! - Whoever carries a magazine serves its caller from it first, and only then looks for a place for it.
+
+mod bypass;
+mod counts;
+mod depot;
+mod exchange;
+mod magazines;
+mod remote;
+mod upkeep;
+
+use crate::platform::locked::{Pop, Push};
+use crate::platform::magazine::OBJECTS;
+use crate::platform::slots::{self, Slot};
+use crate::size_class::{CLASSES, SizeClass};
+use crate::slow_path::SlowPath;
+use core::ptr;
+
+pub(crate) use counts::{cached_objects, counts};
+pub(crate) use remote::reclaim;
+pub(crate) use upkeep::passing;
+
+/// Magazines carry at most this many bytes of objects, unless that is fewer than [`FEWEST`] objects.
+const MAGAZINE_PAYLOAD: usize = 64 << 10;
+const FEWEST: usize = 4;
+
+/// The slots of a cell: `main` of each class, then `spare` of each.
+fn main_slot(class: SizeClass) -> Slot {
+    Slot::new(class.index())
+}
+
+fn spare_slot(class: SizeClass) -> Slot {
+    Slot::new(CLASSES + class.index())
+}
+
+/// Objects that a magazine of this class holds.
+fn capacity(class: SizeClass) -> u32 {
+    let fitting = (MAGAZINE_PAYLOAD / class.bytes()).max(FEWEST);
+    fitting.min(OBJECTS) as u32
+}
+
+/// Sets slots and depot up; false without memory. Never blocks.
+pub(crate) fn init(shards: u32, want_rseq: bool) -> bool {
+    slots::init(2 * CLASSES, shards, want_rseq) && depot::init()
+}
+
+/// Whether [`init`] has succeeded.
+pub(crate) fn is_ready() -> bool {
+    depot::depot().is_some()
+}
+
+/// The fast path: an object from this CPU's `main`, or null if that takes more.
+#[inline(always)]
+pub(crate) fn alloc(class: SizeClass) -> *mut u8 {
+    // SAFETY: `main` slots are part of every cell.
+    unsafe { slots::pop(Slot::new(class.index())) }
+}
+
+/// The fast path: into this CPU's `main`; false if that takes more.
+#[inline(always)]
+pub(crate) fn free(class: SizeClass, ptr: *mut u8) -> bool {
+    // SAFETY: `main` slots are part of every cell.
+    unsafe { slots::push(Slot::new(class.index()), ptr) }
+}
+
+/// Allocates when the fast path could not; null without memory. After [`init`].
+pub(crate) fn alloc_slow(class: SizeClass) -> *mut u8 {
+    match slots::pop_any(main_slot(class)) {
+        Pop::Object(object) => object,
+        Pop::Empty => exchange::refill(class, &SlowPath::enter()),
+        Pop::Busy => bypass::alloc(class, &SlowPath::enter()),
+    }
+}
+
+/// Frees when the fast path could not; cannot fail. After [`init`].
+pub(crate) fn free_slow(class: SizeClass, ptr: *mut u8) {
+    match slots::push_any(main_slot(class), ptr) {
+        Push::Done => {}
+        Push::Full => exchange::overflow(class, ptr, &SlowPath::enter()),
+        Push::Busy => bypass::free(class, ptr, &SlowPath::enter()),
+    }
+}
+
+/// Allocates an object that reads as zero; null without memory. After [`init`].
+///
+/// Recycled objects are cleared. From a page in size on, an object straight from a fresh span is not touched.
+pub(crate) fn alloc_zeroed(class: SizeClass) -> *mut u8 {
+    let (mut object, mut zero) = (alloc(class), false);
+    if object.is_null() {
+        (object, zero) = zeroed_slow(class);
+    }
+    if !object.is_null() && !zero {
+        // SAFETY: an object of the class, ours alone.
+        unsafe { ptr::write_bytes(object, 0, class.bytes()) };
+    }
+    object
+}
+
+#[cold]
+fn zeroed_slow(class: SizeClass) -> (*mut u8, bool) {
+    if class.bytes() >= slots::page_bytes()
+        && let Some(found) = bypass::take_fresh(class)
+    {
+        return found;
+    }
+    (alloc_slow(class), false)
+}
+
+/// Takes every lock of this layer and the one below, in order, for fork.
+pub(crate) fn lock_all() {
+    crate::slab::lock_all();
+    magazines::lock_all();
+}
+
+/// Leaves them again.
+///
+/// # Safety
+/// - This thread called [`lock_all`].
+pub(crate) unsafe fn unlock_all() {
+    // SAFETY: handed on to the caller.
+    unsafe {
+        magazines::unlock_all();
+        crate::slab::unlock_all();
+    }
+}

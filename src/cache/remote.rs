@@ -1,0 +1,133 @@
+//! Other CPUs' slots: taken for `trim`, before memory is declared exhausted, and from CPUs that went idle.
+//!
+//! ```text
+//!   for each slot: magazine <- swap(slot, EMPTY)        the CPU there may still be inside a section on it
+//!   membarrier                                          now it is not: it restarted, and found EMPTY
+//!   each magazine taken is ours                         (a kernel that refuses: they stay unowned, lost and counted)
+//! ```
+//!
+//! One membarrier serves any number of slots.
+
+use super::depot::{Depot, depot};
+use super::magazines::Hand;
+use super::{main_slot, spare_slot};
+use crate::platform::Magazine;
+use crate::platform::slots;
+use crate::size_class::SizeClass;
+use crate::slab;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// The kernel refused a membarrier once: no remote takes any more.
+static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
+/// Magazines lost that way, and (about) the objects they had.
+pub(super) static LOST_MAGAZINES: AtomicU64 = AtomicU64::new(0);
+pub(super) static LOST_OBJECTS: AtomicU64 = AtomicU64::new(0);
+
+/// Decay passes so far: the clock of `reclaim_idle`, and what slow paths note as their cell's last activity.
+static PASSES: AtomicU32 = AtomicU32::new(1);
+/// A cell without a slow path for so many passes counts as idle.
+const IDLE_PASSES: u32 = 10;
+
+/// Slots taken before one membarrier: they stand on the stack.
+const BATCH: usize = 64;
+
+/// Magazines swapped out of their slots, not owned yet.
+struct Taken {
+    entries: [(Option<SizeClass>, *mut Magazine); BATCH],
+    len: usize,
+}
+
+impl Taken {
+    const fn new() -> Self {
+        Self { entries: [(None, core::ptr::null_mut()); BATCH], len: 0 }
+    }
+
+    fn add(&mut self, class: SizeClass, magazine: *mut Magazine) {
+        self.entries[self.len] = (Some(class), magazine);
+        self.len += 1;
+    }
+
+    /// Ends the sections that may be inside, and hands out what is owned now.
+    fn settle(&mut self, mut each: impl FnMut(SizeClass, Hand)) {
+        let owned = self.len == 0 || slots::settle();
+        for &(class, magazine) in &self.entries[..self.len] {
+            let Some(class) = class else { continue };
+            if !owned {
+                lose(magazine);
+            // SAFETY: swapped out of its slot, and no section works on it any more.
+            } else if let Some(hand) = unsafe { Hand::from_raw(magazine) } {
+                each(class, hand);
+            }
+        }
+        self.len = 0;
+    }
+}
+
+/// What could not be taken over stays where nobody reaches it; that is counted.
+fn lose(magazine: *mut Magazine) {
+    SWITCHED_OFF.store(true, Relaxed);
+    LOST_MAGAZINES.fetch_add(1, Relaxed);
+    // SAFETY: magazines are type-stable; the count is a hint.
+    LOST_OBJECTS.fetch_add(u64::from(unsafe { (*magazine).count() }), Relaxed);
+}
+
+/// Takes the magazines of the given cells and empties them into the spans. Takes locks: not in atomic context.
+fn drain_cells(depot: &Depot, cells: impl Iterator<Item = u32>) {
+    let mut taken = Taken::new();
+    let mut empty_out = |class, magazine: Hand| {
+        slab::put_all(class, &magazine);
+        depot.put_empty(magazine);
+    };
+    for cell in cells {
+        for class in SizeClass::all() {
+            for slot in [main_slot(class), spare_slot(class)] {
+                if SWITCHED_OFF.load(Relaxed) {
+                    return taken.settle(empty_out);
+                }
+                if let Some(magazine) = slots::take(cell, slot) {
+                    taken.add(class, magazine);
+                }
+                if taken.len == BATCH {
+                    taken.settle(&mut empty_out);
+                }
+            }
+        }
+    }
+    taken.settle(empty_out);
+}
+
+/// Empties all slots and the depot into the spans, and purges what is free then; returns the bytes purged.
+/// Takes locks: not in atomic context.
+pub(crate) fn reclaim() -> usize {
+    let Some(depot) = depot() else { return 0 };
+    slab::marks::apply();
+    drain_cells(depot, 0..slots::cells());
+    for class in SizeClass::all() {
+        while let Some(magazine) = depot.take_full(class) {
+            slab::put_all(class, &magazine);
+            depot.put_empty(magazine);
+        }
+    }
+    slab::purge()
+}
+
+/// Notes that this thread's cell had a slow path now.
+pub(super) fn note_active() {
+    slots::note_active(slots::cell(), PASSES.load(Relaxed));
+}
+
+/// After a decay pass: empties the slots of cells that had no slow path for several passes. A CPU that went offline, or
+/// that no thread of this process may use any more, would otherwise keep its magazines for ever. One that is busy with
+/// nothing but fast paths pays a refill for it now and then.
+pub(super) fn reclaim_idle() {
+    let Some(depot) = depot() else { return };
+    let now = PASSES.fetch_add(1, Relaxed) + 1;
+    let idle = |&cell: &u32| now.wrapping_sub(slots::last_active(cell)) >= IDLE_PASSES;
+    let mine = slots::cell();
+    drain_cells(
+        depot,
+        (0..slots::cells()).filter(|&cell| cell != mine).filter(idle).inspect(|&cell| {
+            slots::note_active(cell, now); // not again before as many passes have gone by
+        }),
+    );
+}

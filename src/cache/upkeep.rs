@@ -1,0 +1,80 @@
+//! What passing slow paths do for later callers: apply marks, fill the reserve, let unused memory decay.
+//!
+//! Atomic callers take from the reserve and set marks; they never fill or apply. The next caller that may block does,
+//! one at a time, and only looks at a few words when there is nothing to do.
+
+use super::depot::depot;
+use super::magazines::Hand;
+use super::remote;
+use crate::platform::clock;
+use crate::slab;
+use crate::slow_path::SlowPath;
+use crate::tunables;
+use core::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+/// Someone is filling the reserve.
+static REFILLING: AtomicBool = AtomicBool::new(false);
+/// No refill before this time (milliseconds): the last one found no memory.
+static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);
+/// How long a refill that found no memory holds the next one off.
+const BACK_OFF_MS: u64 = 100;
+
+/// At the start of every exchange: what cannot wait.
+pub(super) fn before(slow: &SlowPath) {
+    remote::note_active();
+    if slow.may_block() {
+        if slab::marks::pending() {
+            slab::marks::apply();
+        }
+        refill_if_low();
+    }
+}
+
+/// On the rarer paths that reach the spans or the backing: decay, if a period is over.
+pub(crate) fn decay(slow: &SlowPath) {
+    if slow.may_block() && slab::decay_if_due() {
+        remote::reclaim_idle();
+    }
+}
+
+/// For slow paths of the layer above: everything that is due.
+pub(crate) fn passing(slow: &SlowPath) {
+    before(slow);
+    decay(slow);
+}
+
+fn reserve_is_low() -> bool {
+    slab::reserve::bytes() < tunables::RESERVE_BYTES.load(Relaxed)
+        || depot().is_some_and(|depot| depot.cell_in_want().is_some())
+}
+
+fn refill_if_low() {
+    // Acquire and Release: one refill after the other sees what the last one made.
+    if !reserve_is_low() || REFILLING.swap(true, Acquire) {
+        return;
+    }
+    let now = clock::now_ms();
+    if now >= NOT_BEFORE.load(Relaxed) && !refill() {
+        NOT_BEFORE.store(now + BACK_OFF_MS, Relaxed);
+    }
+    REFILLING.store(false, Release);
+}
+
+/// Fills the reserve; false when memory ran out.
+fn refill() -> bool {
+    let Some(depot) = depot() else { return false };
+    while let Some(cell) = depot.cell_in_want() {
+        let Some(magazine) = Hand::make() else { return false };
+        magazine.set_home(cell);
+        depot.put_empty(magazine);
+    }
+    while slab::reserve::bytes() < tunables::RESERVE_BYTES.load(Relaxed) {
+        if !slab::reserve::add() {
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,272 @@
+//! The allocator's face: which layer serves a call, and what is tried when it has nothing.
+//!
+//! ```text
+//!   alloc, dealloc      one section; else
+//!     slow                start up if that has not happened, then the cache's slow path, then reclaim and once more
+//!     large               sizes and alignments above the classes: the backing, with a record
+//! ```
+//!
+//! Nothing below calls upward: a layer that has nothing returns null or `None`, and here is decided what comes next.
+
+use crate::context;
+use crate::platform::{fork, pin};
+use crate::size_class::SizeClass;
+use crate::slow_path::SlowPath;
+use crate::{cache, config, slab};
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use once_cell::race::OnceBool;
+
+/// The allocator: a unit struct, since one process has one heap.
+///
+/// # Examples
+/// As the program's global allocator:
+/// ```
+/// #[global_allocator]
+/// static GLOBAL: gracealloc::GraceAlloc = gracealloc::GraceAlloc;
+///
+/// assert!(gracealloc::is_global());
+/// assert_eq!(vec![1, 2, 3].len(), 3);
+/// ```
+/// Directly, beside whatever the global allocator is:
+/// ```
+/// use std::alloc::{GlobalAlloc, Layout};
+///
+/// let layout = Layout::new::<[u64; 8]>();
+/// // SAFETY: the layout has a size; what was allocated is freed once, with the same layout.
+/// unsafe {
+///     let ptr = gracealloc::GraceAlloc.alloc(layout);
+///     assert!(!ptr.is_null());
+///     gracealloc::GraceAlloc.dealloc(ptr, layout);
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GraceAlloc;
+
+impl GraceAlloc {
+    /// The allocator, for a `static`.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+// SAFETY: blocks come from spans or the backing, disjoint and large and aligned enough for their layout, and stay put
+// until they are freed; nothing unwinds.
+unsafe impl GlobalAlloc for GraceAlloc {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let Some(class) = SizeClass::of(layout) else { return alloc_large(layout, false) };
+        let object = cache::alloc(class);
+        if object.is_null() { alloc_slow(class) } else { object }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        let Some(class) = SizeClass::of(layout) else { return free_large(ptr, layout) };
+        if !cache::free(class, ptr) {
+            free_slow(class, ptr);
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        match SizeClass::of(layout) {
+            None => alloc_large(layout, true),
+            Some(SizeClass::NONE) => ptr::null_mut(),
+            Some(_) if !cache::is_ready() && !start() => ptr::null_mut(),
+            Some(class) => or_reclaim(|| cache::alloc_zeroed(class)),
+        }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
+        match (SizeClass::of(layout), SizeClass::of(new)) {
+            (Some(old), Some(new)) if old == new => ptr,
+            (None, None) if !context::is_atomic() => {
+                let _slow = SlowPath::enter();
+                slab::large::realloc(ptr, layout, new)
+            }
+            // SAFETY: handed on to the caller.
+            _ => unsafe { self.realloc_by_copy(ptr, layout, new) },
+        }
+    }
+}
+
+impl GraceAlloc {
+    /// # Safety
+    /// - As for `GlobalAlloc::realloc`.
+    unsafe fn realloc_by_copy(&self, ptr: *mut u8, old: Layout, new: Layout) -> *mut u8 {
+        // SAFETY: the sizes are not zero; both blocks are as long as what is copied, and the old one is freed once.
+        unsafe {
+            let moved = self.alloc(new);
+            if !moved.is_null() {
+                ptr::copy_nonoverlapping(ptr, moved, old.size().min(new.size()));
+                self.dealloc(ptr, old);
+            }
+            moved
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn alloc_slow(class: SizeClass) -> *mut u8 {
+    if class == SizeClass::NONE || (!cache::is_ready() && !start()) {
+        return ptr::null_mut();
+    }
+    or_reclaim(|| cache::alloc_slow(class))
+}
+
+#[cold]
+#[inline(never)]
+fn free_slow(class: SizeClass, object: *mut u8) {
+    if class == SizeClass::NONE {
+        return; // size 0: nothing was allocated
+    }
+    if !cache::is_ready() && !start() {
+        return; // no memory to begin with, so this cannot be ours
+    }
+    cache::free_slow(class, object);
+}
+
+/// Tries; without memory gives back what the caches hold, and tries once more.
+fn or_reclaim(mut attempt: impl FnMut() -> *mut u8) -> *mut u8 {
+    finish_start();
+    let object = attempt();
+    if !object.is_null() || context::is_atomic() {
+        return object;
+    }
+    reclaim();
+    attempt()
+}
+
+fn reclaim() -> usize {
+    let slow = SlowPath::enter();
+    if slow.may_block() { cache::reclaim() } else { 0 }
+}
+
+#[cold]
+#[inline(never)]
+fn alloc_large(layout: Layout, zeroed: bool) -> *mut u8 {
+    if context::is_atomic() || (!cache::is_ready() && !start()) {
+        return ptr::null_mut(); // the reserve has nothing of this size
+    }
+    or_reclaim(|| {
+        let slow = SlowPath::enter();
+        cache::passing(&slow);
+        slab::large::alloc(layout, zeroed)
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn free_large(object: *mut u8, layout: Layout) {
+    let slow = SlowPath::enter();
+    if slow.may_block() {
+        slab::large::free(object, layout);
+        if cache::is_ready() {
+            cache::passing(&slow);
+        }
+    } else {
+        slab::large::mark_free(object, layout);
+    }
+}
+
+/// Start-up, at the first slow path of the process: the options from the environment, then slots and depot. Threads may
+/// race through here; nothing blocks. It also happens in atomic context if that is where the first call comes from: a
+/// few system calls, once. False without memory.
+#[cold]
+fn start() -> bool {
+    let _slow = SlowPath::enter();
+    config::read_environment();
+    config::init_cache()
+}
+
+/// The part of start-up that takes other people's locks: in the first slow path that may block.
+fn finish_start() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.load(Relaxed) || context::is_atomic() || DONE.swap(true, Relaxed) {
+        return;
+    }
+    let _slow = SlowPath::enter();
+    pin::own_object(); // before anything is registered that points into this object
+    slab::touch_backing(); // its fork handlers first, so that ours run before them and lock in order
+    fork::register(before_fork, after_fork, after_fork);
+}
+
+extern "C" fn before_fork() {
+    core::mem::forget(context::atomic_section()); // until after: nothing on this thread may want the locks
+    cache::lock_all();
+}
+
+extern "C" fn after_fork() {
+    // SAFETY: `before_fork` ran on this thread.
+    unsafe { cache::unlock_all() };
+    context::end_forgotten();
+}
+
+/// Whether [`GraceAlloc`] is the program's global allocator. A library may use it directly even where it is not.
+///
+/// Found out by one small allocation through the global allocator, the first time.
+///
+/// # Examples
+/// ```
+/// // This program has the standard allocator.
+/// assert!(!gracealloc::is_global());
+/// ```
+pub fn is_global() -> bool {
+    static ANSWER: OnceBool = OnceBool::new();
+    ANSWER.get_or_init(|| {
+        let layout = Layout::new::<[u64; 8]>();
+        // SAFETY: the layout has a size; freed once, with the same layout.
+        unsafe {
+            let ptr = std::alloc::alloc(layout);
+            let ours = slab::usable_size(ptr).is_some();
+            if !ptr.is_null() {
+                std::alloc::dealloc(ptr, layout);
+            }
+            ours
+        }
+    })
+}
+
+/// Gives back what is cached and unused: empties the slots of all CPUs and the depot into their spans, then returns
+/// unused pages to the operating system and wholly free segments to the backing. Returns the bytes given back.
+///
+/// Takes locks and makes system calls; in atomic context it does nothing and returns 0.
+///
+/// # Examples
+/// ```
+/// use std::alloc::{GlobalAlloc, Layout};
+///
+/// let layout = Layout::new::<[u8; 4096]>();
+/// // SAFETY: the layout has a size; freed once, with the same layout.
+/// unsafe { gracealloc::GraceAlloc.dealloc(gracealloc::GraceAlloc.alloc(layout), layout) };
+/// println!("{} bytes given back", gracealloc::trim());
+/// ```
+pub fn trim() -> usize {
+    reclaim()
+}
+
+/// The bytes that may be used at `ptr`, which is at least what was asked for; `None` if `ptr` is not the start of an
+/// object of this allocator that is in use.
+///
+/// Any address may be asked about; nothing is read there. (An object that was freed and is still cached is not told
+/// from one in use.)
+///
+/// # Examples
+/// ```
+/// use std::alloc::{GlobalAlloc, Layout};
+///
+/// let layout = Layout::new::<[u8; 100]>();
+/// // SAFETY: the layout has a size; freed once, with the same layout.
+/// unsafe {
+///     let ptr = gracealloc::GraceAlloc.alloc(layout);
+///     assert_eq!(gracealloc::usable_size(ptr), Some(112));
+///     gracealloc::GraceAlloc.dealloc(ptr, layout);
+/// }
+/// assert_eq!(gracealloc::usable_size(std::ptr::null()), None);
+/// ```
+pub fn usable_size(ptr: *const u8) -> Option<usize> {
+    slab::usable_size(ptr.cast_mut())
+}

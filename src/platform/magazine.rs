@@ -1,0 +1,160 @@
+//! The magazine: one page of pointers, the unit that moves between all layers.
+//!
+//! It stands in `platform` because the restartable sections read and write its header by offset:
+//!
+//! ```text
+//!   0      4          8      12      16     20       32                                MAGAZINE_BYTES
+//!   +------+----------+------+-------+------+--------+---------+---------+-- ... --+
+//!   | count| capacity | link | index | home | unused | object 0| object 1|          |
+//!   +------+----------+------+-------+------+--------+---------+---------+-- ... --+
+//!     live objects are 0 .. count; the next one handed out is count - 1
+//! ```
+//!
+//! Invariants:
+//! - `count <= capacity <= OBJECTS`.
+//! - `count` and the objects are written only by code on the CPU whose slot holds the magazine, inside a section (or
+//!   under the slot's lock), or by the one thread that took it out.
+//! - `link` belongs to the tagged stack that holds the magazine, `capacity` and `home` to the thread that owns it.
+//! - Magazines are type-stable: never unmapped, so a stale pointer to one still reads a magazine.
+//! - [`EMPTY`] has count 0 and capacity 0 and is never written: it can stand in any number of slots at once.
+
+use super::sync::{AtomicPtr, AtomicU32, Ordering::Relaxed};
+
+/// Size of a magazine with its header, in bytes.
+#[cfg(not(any(loom, miri)))]
+pub(crate) const MAGAZINE_BYTES: usize = 2048;
+/// Small under loom and Miri, so that a full magazine is a common event.
+#[cfg(any(loom, miri))]
+pub(crate) const MAGAZINE_BYTES: usize = 64;
+
+/// Size of the header in front of the objects, in bytes.
+pub(crate) const HEADER_BYTES: usize = 32;
+
+/// How many objects fit the page.
+pub(crate) const OBJECTS: usize = (MAGAZINE_BYTES - HEADER_BYTES) / 8;
+
+/// One page of pointers to objects of one class.
+#[repr(C, align(64))]
+pub(crate) struct Magazine {
+    count: AtomicU32,
+    capacity: AtomicU32,
+    link: AtomicU32,
+    index: AtomicU32,
+    home: AtomicU32,
+    unused: [u32; 3],
+    objects: [AtomicPtr<u8>; OBJECTS],
+}
+
+// The sections address these fields by number.
+#[cfg(all(not(loom), target_pointer_width = "64"))]
+const _: () = {
+    assert!(core::mem::offset_of!(Magazine, count) == 0);
+    assert!(core::mem::offset_of!(Magazine, capacity) == 4);
+    assert!(core::mem::offset_of!(Magazine, objects) == HEADER_BYTES);
+    assert!(core::mem::size_of::<Magazine>() == MAGAZINE_BYTES);
+};
+
+/// The magazine that stands in a slot which has none: nothing to pop, no room to push.
+#[cfg(not(loom))]
+pub(crate) static EMPTY: Magazine = Magazine {
+    count: AtomicU32::new(0),
+    capacity: AtomicU32::new(0),
+    link: AtomicU32::new(0),
+    index: AtomicU32::new(0),
+    home: AtomicU32::new(0),
+    unused: [0; 3],
+    objects: [const { AtomicPtr::new(core::ptr::null_mut()) }; OBJECTS],
+};
+
+impl Magazine {
+    /// A magazine of its own for a model or a unit test, which has no arena.
+    #[cfg(test)]
+    pub(crate) fn boxed(capacity: u32) -> Box<Self> {
+        Box::new(Self {
+            count: AtomicU32::new(0),
+            capacity: AtomicU32::new(capacity),
+            link: AtomicU32::new(0),
+            index: AtomicU32::new(0),
+            home: AtomicU32::new(0),
+            unused: [0; 3],
+            objects: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
+        })
+    }
+
+    /// Live objects. Exact for the owner, a hint for everybody else.
+    pub(crate) fn count(&self) -> u32 {
+        self.count.load(Relaxed) // Relaxed: the owner's own data; ownership came with an acquire
+    }
+
+    pub(crate) fn capacity(&self) -> u32 {
+        self.capacity.load(Relaxed)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.count() >= self.capacity()
+    }
+
+    /// Takes the newest object. Only for the owner.
+    pub(crate) fn pop(&self) -> Option<*mut u8> {
+        let last = self.count().checked_sub(1)?;
+        let object = self.objects[last as usize].load(Relaxed);
+        self.count.store(last, Relaxed);
+        Some(object)
+    }
+
+    /// Adds an object; false when the magazine is full. Only for the owner.
+    pub(crate) fn push(&self, object: *mut u8) -> bool {
+        let count = self.count();
+        if count >= self.capacity() {
+            return false;
+        }
+        self.objects[count as usize].store(object, Relaxed);
+        self.count.store(count + 1, Relaxed);
+        true
+    }
+
+    /// Turns the order of the objects round. Only for the owner.
+    pub(crate) fn reverse(&self) {
+        let live = &self.objects[..self.count() as usize];
+        for (low, high) in live.iter().zip(live.iter().rev()).take(live.len() / 2) {
+            let object = low.load(Relaxed);
+            low.store(high.load(Relaxed), Relaxed);
+            high.store(object, Relaxed);
+        }
+    }
+
+    /// Makes an empty magazine one of a class that holds `capacity` objects a page. Only for the owner.
+    pub(crate) fn set_capacity(&self, capacity: u32) {
+        debug_assert!(self.is_empty() && capacity as usize <= OBJECTS);
+        self.capacity.store(capacity, Relaxed);
+    }
+
+    /// The stack link, see `tagged_stack`.
+    pub(crate) fn link(&self) -> &AtomicU32 {
+        &self.link
+    }
+
+    /// Its number in the arena, from 1.
+    pub(crate) fn index(&self) -> u32 {
+        self.index.load(Relaxed)
+    }
+
+    /// The cell it goes home to.
+    pub(crate) fn home(&self) -> u32 {
+        self.home.load(Relaxed)
+    }
+
+    pub(crate) fn set_home(&self, cell: u32) {
+        self.home.store(cell, Relaxed);
+    }
+
+    /// Gives a magazine fresh from the arena its number.
+    #[cfg(not(loom))]
+    pub(crate) fn set_index(&self, index: u32) {
+        self.index.store(index, Relaxed);
+    }
+}

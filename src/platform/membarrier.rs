@@ -1,0 +1,34 @@
+//! `membarrier(PRIVATE_EXPEDITED_RSEQ)`: after it returns, no thread of this process is still inside a restartable
+//! section that it had entered before, on any CPU: each was restarted, or had committed.
+//!
+//! This is the heavy side of an asymmetric pair. The light side is a section itself, which pays nothing.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+// include/uapi/linux/membarrier.h
+const PRIVATE_EXPEDITED_RSEQ: libc::c_int = 1 << 7;
+const REGISTER_PRIVATE_EXPEDITED_RSEQ: libc::c_int = 1 << 8;
+
+/// Set by tests that need the kernel to say no (a seccomp filter installed after start does that to real programs).
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
+fn membarrier(command: libc::c_int) -> bool {
+    // SAFETY: the system call takes three integers and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+}
+
+/// Announces the process as a user of [`restart_sections`]; false where the kernel cannot.
+pub(super) fn register() -> bool {
+    membarrier(REGISTER_PRIVATE_EXPEDITED_RSEQ)
+}
+
+/// Restarts every section that is under way. False when the kernel refuses: then nothing may be concluded.
+pub(super) fn restart_sections() -> bool {
+    !REFUSED.load(Relaxed) && membarrier(PRIVATE_EXPEDITED_RSEQ)
+}
+
+/// Makes every later [`restart_sections`] fail, or work again.
+#[cfg(test)]
+pub(crate) fn refuse(on: bool) {
+    REFUSED.store(on, Relaxed);
+}

@@ -1,0 +1,33 @@
+//! Where there is no `mmap` (or Miri, which has no use for one): the system allocator, page-aligned.
+
+use core::num::NonZeroUsize;
+use core::ptr::NonNull;
+use std::alloc::{GlobalAlloc, Layout, System};
+
+const PAGE: usize = 4096;
+
+/// Allocates `bytes` of zeroed memory; it is never freed.
+pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
+    let layout = Layout::from_size_align(bytes, PAGE).ok().filter(|l| l.size() > 0)?;
+    // SAFETY: the size is not zero.
+    NonNull::new(unsafe { System.alloc_zeroed(layout) })
+}
+
+/// Nothing can be given back in part: false.
+///
+/// # Safety
+/// - None; `unsafe` for the sake of the signature.
+pub(crate) unsafe fn purge(_start: *mut u8, _bytes: usize) -> bool {
+    false
+}
+
+/// Touches nothing: the system allocator's zeroed memory is all there is.
+///
+/// # Safety
+/// - None; `unsafe` for the sake of the signature.
+pub(crate) unsafe fn populate(_start: *mut u8, _bytes: usize) {}
+
+/// The page size in bytes.
+pub(crate) fn page_bytes() -> NonZeroUsize {
+    NonZeroUsize::new(PAGE).expect("not zero")
+}

@@ -1,0 +1,46 @@
+//! `mmap` and `madvise`.
+
+use core::num::NonZeroUsize;
+use core::ptr::NonNull;
+
+/// Maps `bytes` (rounded up to pages) of zeroed, private memory; it is never unmapped.
+pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
+    let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, prot, flags, -1, 0) };
+    if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
+}
+
+/// Gives the pages of a range back to the system; they read as zero afterwards. True when that has happened.
+///
+/// # Safety
+/// - The range is private anonymous memory, whole pages, and nothing in it is needed any more.
+pub(crate) unsafe fn purge(start: *mut u8, bytes: usize) -> bool {
+    // MADV_DONTNEED promises zero pages on Linux only.
+    // SAFETY: handed on to the caller.
+    let done = unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) } == 0;
+    done && cfg!(target_os = "linux")
+}
+
+/// Makes the pages of a range resident, so that touching them later cannot fault for want of memory.
+///
+/// # Safety
+/// - The range is private memory of ours that nobody else uses meanwhile.
+pub(crate) unsafe fn populate(start: *mut u8, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: handed on to the caller. Kernels before 5.14 refuse, then the pages are touched below.
+    if unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) } == 0 {
+        return;
+    }
+    for at in (0..bytes).step_by(super::super::slots::page_bytes()) {
+        // SAFETY: inside the range; writes back the value that stands there.
+        unsafe { start.add(at).write_volatile(start.add(at).read_volatile()) };
+    }
+}
+
+/// The page size in bytes.
+pub(crate) fn page_bytes() -> NonZeroUsize {
+    // SAFETY: asks for a number.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::new(4096).expect("not zero"))
+}

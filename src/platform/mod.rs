@@ -1,0 +1,48 @@
+//! The machine: the only place with target cfg, assembly and system calls.
+//!
+//! ```text
+//!   slots       the per-CPU cells, and the choice between
+//!     rseq        restartable sequences (x86_64, aarch64)      and
+//!     locked      a try-lock per slot (everything else, and the extra cell)
+//!   magazine    the page of pointers that slots hold
+//!   sync        atomics, loom's under loom
+//!   lock        a futex lock for slow paths
+//!   membarrier  ends sections on other CPUs
+//!   memory      mmap, madvise          cpu     how many CPUs there can be
+//!   env         raw environment        clock   coarse time
+//!   errno       saved and restored     fatal   one line, then abort
+//!   fork, pin   life-cycle
+//! ```
+//!
+//! Every variant of a file has the same signatures, so nothing above asks what machine this is.
+
+pub(crate) mod locked;
+pub(crate) mod magazine;
+pub(crate) mod sync;
+
+#[cfg(not(loom))]
+pub(crate) mod clock;
+#[cfg(not(loom))]
+mod cpu;
+#[cfg(not(loom))]
+pub(crate) mod env;
+#[cfg(not(loom))]
+pub(crate) mod errno;
+#[cfg(not(loom))]
+pub(crate) mod fatal;
+#[cfg(not(loom))]
+pub(crate) mod fork;
+#[cfg(not(loom))]
+pub(crate) mod lock;
+#[cfg(gracealloc_rseq)]
+pub(crate) mod membarrier;
+#[cfg(not(loom))]
+pub(crate) mod memory;
+#[cfg(not(loom))]
+pub(crate) mod pin;
+#[cfg(gracealloc_rseq)]
+mod rseq;
+#[cfg(not(loom))]
+pub(crate) mod slots;
+
+pub(crate) use magazine::Magazine;

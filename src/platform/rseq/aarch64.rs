@@ -1,0 +1,182 @@
+//! The sections for aarch64. Each instruction carries its meaning; `module` documentation has the rules.
+
+use super::Access;
+use crate::platform::magazine::{HEADER_BYTES, Magazine};
+use core::arch::asm;
+
+/// Opens a section: the descriptor (version 0, flags 0, start, length, abort), the restart point, the `rseq_cs` store.
+/// `88:` is where a section that does nothing leaves it; conditional branches do not reach other sections.
+macro_rules! section {
+    ($($body:literal,)*) => {
+        concat!(
+            ".pushsection __rseq_cs, \"aw\"\n",
+            ".balign 32\n",
+            "77: .long 0, 0\n",
+            ".quad 22f, 33f - 22f, 44f\n",
+            ".popsection\n",
+            ".pushsection __rseq_failure, \"ax\"\n",
+            ".long 0xd428bc00\n",                   // brk #0x45e0, the signature glibc registered
+            "44: b 55f\n",                          // abort: again from the restart point
+            ".popsection\n",
+            "55: mov {result}, xzr\n",              // what a section that does nothing answers
+            "adrp {t}, 77b\n",
+            "add {t}, {t}, :lo12:77b\n",
+            "str {t}, [{area}, #8]\n",              // area.rseq_cs = &descriptor
+            "22: ldr {t:w}, [{area}, #4]\n",        // cpu = area.cpu_id
+            "cmp {t:w}, {cpus:w}\n",
+            "b.hs 88f\n",                           // no cell for this CPU
+            "add {t}, {slot}, {t}, lsl #12\n",      // its slot, see CELL_SHIFT
+            $($body, "\n",)*
+            "33:\n",                                // end: the instruction after the commit
+        )
+    };
+}
+
+const _: () = assert!(super::CELL_SHIFT == 12);
+
+/// Takes the newest object of the slot's magazine; null when it is empty or this CPU has no cell.
+///
+/// # Safety
+/// - `access` describes the region, and every slot in it holds a magazine.
+#[inline(always)]
+pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
+    let object: *mut u8;
+    // SAFETY: only the magazine in this CPU's slot is written, by the commit alone; the caller vouches for the region.
+    unsafe {
+        asm!(
+            concat!(
+                section!(
+                    "ldr {m}, [{t}]",                       // magazine = cell.slot
+                    "ldr {k:w}, [{m}]",                     // k = magazine.count
+                    "cbz {k:w}, 88f",                       // empty
+                    "sub {k:w}, {k:w}, #1",
+                    "add {t}, {m}, {k}, lsl #3",
+                    "ldr {result}, [{t}, #{header}]",
+                    "str {k:w}, [{m}]",                     // commit: magazine.count = k - 1
+                ),
+                // The object below will be asked for next, and its owner will write it.
+                "ldr {t}, [{t}, #{header} - 8]\n",
+                "prfm pstl1keep, [{t}]\n",
+                "88:\n",
+            ),
+            slot = in(reg) access.slot,
+            area = in(reg) thread_pointer().wrapping_offset(access.offset),
+            cpus = in(reg) access.cpus,
+            result = out(reg) object,
+            t = out(reg) _,
+            m = out(reg) _,
+            k = out(reg) _,
+            header = const HEADER_BYTES,
+            options(nostack),
+        );
+    }
+    object
+}
+
+/// Adds `object` to the slot's magazine; false when it is full or this CPU has no cell.
+///
+/// # Safety
+/// - As for [`pop`].
+#[inline(always)]
+pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool {
+    let done: u64;
+    // SAFETY: as in `pop`; the object's store is above `count` and so invisible until the commit.
+    unsafe {
+        asm!(
+            concat!(
+                section!(
+                    "ldr {m}, [{t}]",                       // magazine = cell.slot
+                    "ldr {k:w}, [{m}]",                     // k = magazine.count
+                    "ldr {t:w}, [{m}, #4]",                 // the capacity in that very magazine
+                    "cmp {k:w}, {t:w}",
+                    "b.hs 88f",                             // full
+                    "add {t}, {m}, {k}, lsl #3",
+                    "str {object}, [{t}, #{header}]",
+                    "add {k:w}, {k:w}, #1",
+                    "mov {result}, #1",
+                    "str {k:w}, [{m}]",                     // commit: magazine.count = k + 1
+                ),
+                "88:\n",
+            ),
+            slot = in(reg) access.slot,
+            area = in(reg) thread_pointer().wrapping_offset(access.offset),
+            cpus = in(reg) access.cpus,
+            object = in(reg) object,
+            result = out(reg) done,
+            t = out(reg) _,
+            m = out(reg) _,
+            k = out(reg) _,
+            header = const HEADER_BYTES,
+            options(nostack),
+        );
+    }
+    done != 0
+}
+
+/// Swaps the slot's magazine from `expected` to `new`; returns what it held, or `OUT_OF_RANGE`.
+///
+/// # Safety
+/// - As for [`pop`]; `new` is a magazine that the caller owns, or EMPTY.
+pub(in crate::platform) unsafe fn replace(
+    access: Access,
+    expected: *mut Magazine,
+    new: *mut Magazine,
+) -> *mut Magazine {
+    let seen: *mut Magazine;
+    // SAFETY: one exclusive pair on this CPU's slot. When the store fails (a remote taker, a lost reservation) the
+    // section starts again from the rseq_cs store; when it succeeds it is the last instruction but the branch on it.
+    unsafe {
+        asm!(
+            concat!(
+                section!(
+                    "ldaxr {result}, [{t}]",
+                    "cmp {result}, {expected}",
+                    "b.ne 99f",                             // changed
+                    "stlxr {k:w}, {new}, [{t}]",            // commit
+                ),
+                "cbnz {k:w}, 55b\n",                        // the store failed: nothing has happened, again
+                "b 99f\n",
+                "88: mov {result}, #8\n",
+                "99:\n",
+            ),
+            slot = in(reg) access.slot,
+            area = in(reg) thread_pointer().wrapping_offset(access.offset),
+            cpus = in(reg) access.cpus,
+            expected = in(reg) expected,
+            new = in(reg) new,
+            result = out(reg) seen,
+            t = out(reg) _,
+            k = out(reg) _,
+            options(nostack),
+        );
+    }
+    seen
+}
+
+/// This thread's `tpidr_el0`.
+pub(super) fn thread_pointer() -> *const u8 {
+    let tp: *const u8;
+    // SAFETY: reading the register has no effect.
+    unsafe { asm!("mrs {}, tpidr_el0", out(reg) tp, options(nostack, nomem, preserves_flags)) };
+    tp
+}
+
+/// The addresses of glibc's `__rseq_offset` and `__rseq_size`, null where libc has none.
+pub(super) fn glibc_symbols() -> (*const isize, *const u32) {
+    let (offset, size);
+    // SAFETY: reads two entries of the global offset table.
+    unsafe {
+        asm!(
+            ".weak __rseq_offset",
+            ".weak __rseq_size",
+            "adrp {offset}, :got:__rseq_offset",
+            "ldr {offset}, [{offset}, :got_lo12:__rseq_offset]",
+            "adrp {size}, :got:__rseq_size",
+            "ldr {size}, [{size}, :got_lo12:__rseq_size]",
+            offset = out(reg) offset,
+            size = out(reg) size,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    (offset, size)
+}

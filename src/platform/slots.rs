@@ -1,0 +1,353 @@
+//! Slots: per-CPU cells that each hold one magazine, and the choice of how they are worked on.
+//!
+//! ```text
+//!   region   cell of CPU 0        cell of CPU 1              extra cell
+//!            +----------------+   +----------------+         +----------------+
+//!            | main   [class] |   | main   [class] |   ...   | main   [class] |
+//!            | spare  [class] |   | spare  [class] |         | spare  [class] |
+//!            +----------------+   +----------------+         +----------------+
+//!            4096 bytes each; a slot is one word, the address of a magazine, never null
+//! ```
+//!
+//! The mode is chosen once per process: restartable sequences if glibc registered them *and* the kernel accepted the
+//! registration of membarrier's matching command, else the try-lock of `locked`. In the first mode a thread whose CPU
+//! number is out of range (no registration, a number above the highest possible one) works on the extra cell under
+//! that cell's locks; in the second the cells are shards and each thread keeps one.
+//!
+//! The fast paths read [`READY`] and nothing else that is shared; it is written once, alone on its cache lines.
+//!
+//! Invariant: every slot of the region holds a magazine that may be dereferenced from the moment `READY` or the mode
+//! is visible; magazines are type-stable, so this stays true for whatever pointer a section reads.
+
+use super::locked::{self, Pop, Push, Replace};
+use super::magazine::{EMPTY, Magazine};
+use super::sync::{
+    AtomicPtr,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+use super::{cpu, memory};
+use core::cell::Cell;
+use core::ptr;
+use core::sync::atomic::{AtomicIsize, AtomicU32};
+use once_cell::race::{OnceNonZeroUsize, OnceRef};
+
+#[cfg(gracealloc_rseq)]
+use super::{membarrier, rseq};
+
+/// Bytes from one cell to the next.
+pub(crate) const CELL_BYTES: usize = 4096;
+
+/// Which slot of a cell, as its offset in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot(u16);
+
+impl Slot {
+    /// The `n`-th slot of every cell.
+    #[inline(always)]
+    pub(crate) const fn new(n: usize) -> Self {
+        debug_assert!(n < CELL_BYTES / 8);
+        Self((n * 8) as u16)
+    }
+}
+
+/// What the sections need; `base` is null until, and unless, restartable sequences are chosen.
+#[repr(C, align(128))]
+struct Ready {
+    base: AtomicPtr<u8>,
+    offset: AtomicIsize,
+    cpus: AtomicU32,
+}
+
+static READY: Ready =
+    Ready { base: AtomicPtr::new(ptr::null_mut()), offset: AtomicIsize::new(0), cpus: AtomicU32::new(0) };
+
+/// The region with its geometry, once per process.
+static REGION: OnceRef<'static, Region> = OnceRef::new();
+
+/// Threads that asked for a shard, so that each gets the next.
+static NEXT_SHARD: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// This thread's shard plus one; 0 before it has one. No destructor, no lazy part: usable at any time.
+    static SHARD: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How the slots of this process are worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Restartable sequences.
+    Rseq,
+    /// A try-lock per slot.
+    Locked,
+}
+
+struct Region {
+    base: *mut u8,
+    cells: u32,
+    mode: Mode,
+}
+
+// SAFETY: fixed after construction; what `base` points to is made of atomics.
+unsafe impl Sync for Region {}
+
+/// Sets the region up if that has not happened. False when there is no memory for it.
+///
+/// `slots`: how many each cell has; `shards`: cells of the fallback, 0 for one per possible CPU; `want_rseq`: false keeps the fallback.
+/// Threads may race through here; all get the winner's region. Nothing blocks.
+pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
+    if REGION.get().is_some() {
+        return true;
+    }
+    let Some(region) = build(slots, shards, want_rseq) else { return false };
+    if REGION.set(region).is_err() {
+        return true; // lost the race; the loser's few pages stay mapped, once per racing thread at most
+    }
+    publish(region);
+    true
+}
+
+/// Maps a region, every slot EMPTY (and the rest of a cell untouched). Its description stands in the page behind the last cell.
+fn build(slots: usize, shards: u32, want_rseq: bool) -> Option<&'static Region> {
+    let cpus = cpu::possible();
+    let mode = if want_rseq && rseq_offset().is_some() { Mode::Rseq } else { Mode::Locked };
+    let cells = match (mode, shards) {
+        (Mode::Rseq, _) => cpus + 1, // and the extra cell
+        (Mode::Locked, 0) => cpus,
+        (Mode::Locked, n) => n,
+    };
+    let bytes = cells as usize * CELL_BYTES;
+    let base = memory::map(bytes + CELL_BYTES)?.as_ptr();
+    for n in (0..bytes / 8).filter(|n| n % (CELL_BYTES / 8) < slots) {
+        // SAFETY: inside the mapping just made, which nobody else knows yet.
+        unsafe { base.cast::<AtomicPtr<Magazine>>().add(n).write(AtomicPtr::new(empty())) };
+    }
+    // SAFETY: the page behind the cells is part of the mapping, aligned, and never unmapped.
+    unsafe {
+        let region = base.add(bytes).cast::<Region>();
+        region.write(Region { base, cells, mode });
+        Some(&*region)
+    }
+}
+
+fn publish(region: &Region) {
+    if let (Mode::Rseq, Some(offset)) = (region.mode, rseq_offset()) {
+        READY.offset.store(offset, Relaxed);
+        READY.cpus.store(region.cells - 1, Relaxed);
+        READY.base.store(region.base, Release); // Release: pairs with the Acquire in `access`
+    }
+}
+
+#[cfg(gracealloc_rseq)]
+fn rseq_offset() -> Option<isize> {
+    rseq::area_offset().filter(|_| membarrier::register())
+}
+
+#[cfg(not(gracealloc_rseq))]
+fn rseq_offset() -> Option<isize> {
+    None
+}
+
+/// The magazine that stands in a slot which has none.
+#[inline(always)]
+pub(crate) fn empty() -> *mut Magazine {
+    (&raw const EMPTY).cast_mut()
+}
+
+/// The chosen mode; `None` before [`init`].
+pub(crate) fn mode() -> Option<Mode> {
+    REGION.get().map(|r| r.mode)
+}
+
+/// Number of cells, the extra one included; 0 before [`init`].
+pub(crate) fn cells() -> u32 {
+    REGION.get().map_or(0, |r| r.cells)
+}
+
+/// The fast pop: an object, or null if there is none here or restartable sequences are not in use (yet).
+///
+/// # Safety
+/// - `slot` is one of those the region was laid out for.
+#[inline(always)]
+pub(crate) unsafe fn pop(slot: Slot) -> *mut u8 {
+    #[cfg(gracealloc_rseq)]
+    if let Some(access) = access(slot) {
+        // SAFETY: READY describes the region, whose slots all hold magazines.
+        return unsafe { rseq::pop(access) };
+    }
+    let _ = slot;
+    ptr::null_mut()
+}
+
+/// The fast push: false if the magazine is full or restartable sequences are not in use (yet).
+///
+/// # Safety
+/// - As for [`pop`].
+#[inline(always)]
+pub(crate) unsafe fn push(slot: Slot, object: *mut u8) -> bool {
+    #[cfg(gracealloc_rseq)]
+    if let Some(access) = access(slot) {
+        // SAFETY: READY describes the region, whose slots all hold magazines.
+        return unsafe { rseq::push(access, object) };
+    }
+    let _ = (slot, object);
+    false
+}
+
+#[cfg(gracealloc_rseq)]
+#[inline(always)]
+fn access(slot: Slot) -> Option<rseq::Access> {
+    let base = READY.base.load(Acquire); // Acquire: pairs with the Release in `publish`
+    (!base.is_null()).then(|| rseq::Access {
+        slot: base.wrapping_add(slot.0 as usize),
+        offset: READY.offset.load(Relaxed),
+        cpus: READY.cpus.load(Relaxed),
+    })
+}
+
+/// A pop in whichever mode, for the slow paths. After [`init`].
+pub(crate) fn pop_any(slot: Slot) -> Pop {
+    match seat() {
+        // SAFETY: a slot of ours.
+        Seat::Section => match unsafe { pop(slot) } {
+            object if !object.is_null() => Pop::Object(object),
+            _ => Pop::Empty,
+        },
+        // SAFETY: every slot holds a magazine.
+        Seat::Locked(cell) => unsafe { locked::pop(word(cell, slot)) },
+    }
+}
+
+/// A push in whichever mode, for the slow paths. After [`init`].
+pub(crate) fn push_any(slot: Slot, object: *mut u8) -> Push {
+    match seat() {
+        // SAFETY: a slot of ours.
+        Seat::Section if unsafe { push(slot, object) } => Push::Done,
+        Seat::Section => Push::Full,
+        // SAFETY: every slot holds a magazine.
+        Seat::Locked(cell) => unsafe { locked::push(word(cell, slot), object) },
+    }
+}
+
+/// The magazine in this CPU's slot at this moment: a hint, to be confirmed by [`replace`].
+pub(crate) fn peek(slot: Slot) -> *mut Magazine {
+    locked::peek(word(cell(), slot))
+}
+
+/// Swaps this CPU's slot from `expected` to `new`. On `Done` the caller owns `expected`, unless it is EMPTY.
+pub(crate) fn replace(slot: Slot, expected: *mut Magazine, new: *mut Magazine) -> Replace {
+    match seat() {
+        #[cfg(gracealloc_rseq)]
+        Seat::Section => {
+            let Some(access) = access(slot) else { return Replace::Changed };
+            // SAFETY: READY describes the region; the caller owns `new`.
+            match unsafe { rseq::replace(access, expected, new) } {
+                seen if seen == expected => Replace::Done,
+                _ => Replace::Changed,
+            }
+        }
+        #[cfg(not(gracealloc_rseq))]
+        Seat::Section => Replace::Changed,
+        Seat::Locked(cell) => locked::replace(word(cell, slot), expected, new),
+    }
+}
+
+/// Who this thread is to the slots: on a CPU with a cell, or at a locked cell.
+enum Seat {
+    Section,
+    Locked(u32),
+}
+
+fn seat() -> Seat {
+    match mode() {
+        Some(Mode::Rseq) if cell() + 1 < cells() => Seat::Section,
+        _ => Seat::Locked(cell()),
+    }
+}
+
+/// The cell this thread works on at this moment: its CPU's, the extra cell, or its shard.
+pub(crate) fn cell() -> u32 {
+    match mode() {
+        #[cfg(gracealloc_rseq)]
+        Some(Mode::Rseq) => rseq::cpu_at(READY.offset.load(Relaxed)).min(cells() - 1),
+        _ => shard(),
+    }
+}
+
+fn shard() -> u32 {
+    SHARD.with(|shard| {
+        if shard.get() == 0 {
+            shard.set(1 + NEXT_SHARD.fetch_add(1, Relaxed) % cells().max(1));
+        }
+        shard.get() - 1
+    })
+}
+
+/// Puts this thread at a shard of the caller's choice: simulated CPUs for tests.
+#[cfg(test)]
+pub(crate) fn sit_at(cell: u32) {
+    SHARD.with(|shard| shard.set(1 + cell % cells().max(1)));
+}
+
+/// The last word of a cell is no slot: it notes when the cell was last active, in a unit of the caller's choice.
+const ACTIVE: Slot = Slot::new(CELL_BYTES / 8 - 1);
+
+/// Notes that the cell is active now.
+pub(crate) fn note_active(cell: u32, now: u32) {
+    active(cell).store(now, Relaxed);
+}
+
+/// What was noted last; 0 at first.
+pub(crate) fn last_active(cell: u32) -> u32 {
+    active(cell).load(Relaxed)
+}
+
+fn active(cell: u32) -> &'static AtomicU32 {
+    // SAFETY: four aligned bytes of the region that nothing else uses; an integer's every value is valid.
+    unsafe { &*ptr::from_ref(word(cell, ACTIVE)).cast() }
+}
+
+fn word(cell: u32, slot: Slot) -> &'static AtomicPtr<Magazine> {
+    let base = REGION.get().expect("slots are used after init").base;
+    // SAFETY: `cell` is below the number of cells and the slot inside the cell; the region is never unmapped.
+    unsafe { &*base.add(cell as usize * CELL_BYTES + slot.0 as usize).cast() }
+}
+
+/// The magazine in the slot of any cell at this moment; its count may be read as a hint.
+pub(crate) fn peek_at(cell: u32, slot: Slot) -> *mut Magazine {
+    locked::peek(word(cell, slot))
+}
+
+/// Remote take: swaps EMPTY into the slot of any cell. What it held is **not owned yet** in a cell that sections work
+/// on: only after [`settle`] answered true. `None` when there was nothing, or somebody is inside (locked cells).
+pub(crate) fn take(cell: u32, slot: Slot) -> Option<*mut Magazine> {
+    let word = word(cell, slot);
+    let seen = locked::peek(word);
+    if seen == empty() {
+        return None;
+    }
+    if sections_work_on(cell) {
+        // AcqRel: takes over what its CPU wrote (with the membarrier) and hands EMPTY out.
+        return Some(word.swap(empty(), AcqRel)).filter(|&m| m != empty());
+    }
+    (locked::replace(word, seen, empty()) == Replace::Done).then_some(seen)
+}
+
+fn sections_work_on(cell: u32) -> bool {
+    mode() == Some(Mode::Rseq) && cell + 1 < cells()
+}
+
+/// Ends every section that may still be working on a magazine taken before. False when the kernel refuses: then what
+/// was taken stays unowned for ever.
+pub(crate) fn settle() -> bool {
+    #[cfg(gracealloc_rseq)]
+    if mode() == Some(Mode::Rseq) {
+        return membarrier::restart_sections();
+    }
+    true
+}
+
+/// The page size, asked once.
+pub(crate) fn page_bytes() -> usize {
+    static PAGE: OnceNonZeroUsize = OnceNonZeroUsize::new();
+    PAGE.get_or_init(memory::page_bytes).get()
+}

@@ -1,0 +1,18 @@
+//! Atomics that the model checker can replace.
+//!
+//! Every structure that loom models takes its atomics from here; with `--cfg loom` they are loom's, which run a test
+//! body under every schedule and every value a weaker ordering permits.
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+#[cfg(not(loom))]
+pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+/// One turn of a bounded wait.
+pub(crate) fn spin_hint() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+}

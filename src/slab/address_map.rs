@@ -1,0 +1,181 @@
+//! From an address to what lives there: the segment around it, or the record of the large object that starts there.
+//!
+//! ```text
+//!   address  | 13 bits: root | 13 bits: region | 10 bits: page | 12 bits |
+//!                  |                |                 |
+//!   ROOT --------> * --> Leaf ----> * segment         |
+//!                                   * starts --> [record number; 1024]
+//! ```
+//!
+//! A region is as large as a segment, and a segment fills its region, so one look-up answers. Large objects are longer
+//! than a page, so no two of them start in one. Nodes are mapped on demand and stay; reading takes no lock.
+
+use super::segment::{SEGMENT_BYTES, Segment};
+use crate::platform::lock::Lock;
+use crate::platform::memory;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{
+    AtomicPtr, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+const REGION_SHIFT: u32 = SEGMENT_BYTES.ilog2();
+const PAGE_SHIFT: u32 = 12;
+const LEAF_BITS: u32 = 13;
+const ROOT_BITS: u32 = 13;
+/// User addresses have no more bits than this unless a program asks the kernel for larger ones.
+const ADDRESS_BITS: u32 = REGION_SHIFT + LEAF_BITS + ROOT_BITS;
+const _: () = assert!(ADDRESS_BITS == 48);
+
+struct Region {
+    segment: AtomicPtr<Segment>,
+    starts: AtomicPtr<Starts>,
+}
+
+type Leaf = [Region; 1 << LEAF_BITS];
+type Starts = [AtomicU32; 1 << (REGION_SHIFT - PAGE_SHIFT)];
+
+static ROOT: [AtomicPtr<Leaf>; 1 << ROOT_BITS] = [const { AtomicPtr::new(ptr::null_mut()) }; 1 << ROOT_BITS];
+static GROWTH: Lock<()> = Lock::new(());
+
+/// The segment around an address.
+pub(super) fn segment(address: usize) -> Option<&'static Segment> {
+    let at = region(address)?.segment.load(Acquire); // Acquire: pairs with `set_segment`
+    // SAFETY: null or a record of the segment arena, which is type-stable.
+    unsafe { at.as_ref() }
+}
+
+/// Makes `segment` the answer for its region, or no segment. False without memory for the node.
+pub(super) fn set_segment(address: usize, segment: Option<&'static Segment>) -> bool {
+    let Some(region) = region_made(address, &mut None) else { return false };
+    let at = segment.map_or(ptr::null_mut(), |s| ptr::from_ref(s).cast_mut());
+    region.segment.store(at, Release);
+    true
+}
+
+/// The record number of the large object that starts at this address, 0 for none.
+pub(super) fn start(address: usize) -> u32 {
+    existing(address).map_or(0, |start| start.load(Acquire)) // Acquire: pairs with `set_start`
+}
+
+/// Makes room for a large object that starts at this address; false without memory.
+pub(super) fn ensure_start(address: usize) -> bool {
+    region_made(address, &mut None).is_some_and(|region| node(&region.starts, &mut None).is_some())
+}
+
+/// Sets the record number of the object that starts at this address, 0 for none. False where there is no room.
+pub(super) fn set_start(address: usize, record: u32) -> bool {
+    existing(address).inspect(|start| start.store(record, Release)).is_some()
+}
+
+fn existing(address: usize) -> Option<&'static AtomicU32> {
+    let starts = region(address)?.starts.load(Acquire);
+    // SAFETY: null or a node that is never unmapped.
+    let starts = unsafe { starts.as_ref()? };
+    Some(&starts[(address >> PAGE_SHIFT) % starts.len()])
+}
+
+fn region(address: usize) -> Option<&'static Region> {
+    let leaf = ROOT.get(address >> (REGION_SHIFT + LEAF_BITS))?.load(Acquire); // Acquire: pairs with `node`
+    // SAFETY: null or a node that is never unmapped.
+    unsafe { leaf.as_ref() }.map(|leaf| &leaf[(address >> REGION_SHIFT) % leaf.len()])
+}
+
+fn region_made(address: usize, spare: &mut Option<NonNull<Leaf>>) -> Option<&'static Region> {
+    let leaf = node(ROOT.get(address >> (REGION_SHIFT + LEAF_BITS))?, spare)?;
+    Some(&leaf[(address >> REGION_SHIFT) % leaf.len()])
+}
+
+/// The node behind a pointer; if there is none, the spare one is put there, or a new one.
+fn node<T>(at: &AtomicPtr<T>, spare: &mut Option<NonNull<T>>) -> Option<&'static T> {
+    if at.load(Acquire).is_null() {
+        let _growing = GROWTH.lock();
+        if at.load(Relaxed).is_null() {
+            let node = spare.take().or_else(|| memory::map(size_of::<T>()).map(NonNull::cast))?;
+            at.store(node.as_ptr(), Release); // zero pages: nothing is there yet
+        }
+    }
+    // SAFETY: a node of null pointers or zeros at first, made of atomics, never unmapped.
+    Some(unsafe { &*at.load(Acquire) })
+}
+
+/// One node of each kind, in hand for an object that is about to move; what is not used is kept for the next.
+pub(super) struct Nodes {
+    leaf: Option<NonNull<Leaf>>,
+    starts: Option<NonNull<Starts>>,
+}
+
+// SAFETY: nodes in hand are memory that nobody else knows.
+unsafe impl Send for Nodes {}
+
+static KEPT: Lock<Nodes> = Lock::new(Nodes { leaf: None, starts: None });
+
+impl Nodes {
+    /// One of each, or `None` without memory.
+    pub(super) fn take() -> Option<Self> {
+        let mut nodes = {
+            let mut kept = KEPT.lock();
+            Self { leaf: kept.leaf.take(), starts: kept.starts.take() }
+        };
+        nodes.leaf = nodes.leaf.or_else(|| memory::map(size_of::<Leaf>()).map(NonNull::cast));
+        nodes.starts = nodes.starts.or_else(|| memory::map(size_of::<Starts>()).map(NonNull::cast));
+        (nodes.leaf.is_some() && nodes.starts.is_some()).then_some(nodes)
+    }
+
+    /// As [`ensure_start`], and cannot fail for want of memory.
+    pub(super) fn ensure_start(&mut self, address: usize) -> bool {
+        region_made(address, &mut self.leaf).is_some_and(|region| node(&region.starts, &mut self.starts).is_some())
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        // A node that finds its place taken stays mapped and unused: as many as threads that moved objects at once.
+        let mut kept = KEPT.lock();
+        kept.leaf = kept.leaf.take().or(self.leaf.take());
+        kept.starts = kept.starts.take().or(self.starts.take());
+    }
+}
+
+/// Takes both locks of this file, for fork.
+pub(super) fn lock_all() {
+    core::mem::forget(GROWTH.lock());
+    core::mem::forget(KEPT.lock());
+}
+
+/// Leaves them again.
+///
+/// # Safety
+/// - This thread called [`lock_all`].
+pub(super) unsafe fn unlock_all() {
+    // SAFETY: handed on to the caller.
+    unsafe {
+        KEPT.unlock();
+        GROWTH.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_address_has_neither_segment_nor_start() {
+        for address in [0, 1, 1 << 30, (1 << ADDRESS_BITS) - 1, 1 << ADDRESS_BITS, usize::MAX] {
+            assert!(segment(address).is_none());
+            assert_eq!(start(address), 0);
+        }
+        assert!(!ensure_start(1 << ADDRESS_BITS), "beyond the map");
+    }
+
+    #[test]
+    fn a_start_is_found_at_its_page_alone() {
+        let address = 0x1234_5678_9000; // nothing of this process lives there
+        assert!(!set_start(address, 7), "no node yet");
+        assert!(ensure_start(address) && set_start(address, 7));
+        assert_eq!((start(address), start(address + 64)), (7, 7));
+        assert_eq!((start(address - 1), start(address + 4096)), (0, 0));
+        set_start(address, 0);
+        assert_eq!(start(address), 0);
+    }
+}

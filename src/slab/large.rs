@@ -1,0 +1,201 @@
+//! Large objects: those above the largest class, or aligned above it. The backing serves them; we keep a record each.
+//!
+//! ```text
+//!   address map: page of the object --> record number --> { ptr, size, align, state }
+//!
+//!   state   FREE ---alloc--> LIVE ---free--> FREE
+//!                              |               ^
+//!                              +--mark--> MARKED (on a stack until a slow path that may call the backing)
+//! ```
+//!
+//! The record is made when the object is allocated, so that freeing (and later deferring) one never needs memory. A
+//! pointer without a live record at its very address is not ours, or was freed before: the process ends with a line.
+
+use super::{address_map, backing};
+use crate::arena::{Arena, Record};
+use crate::platform::fatal::fatal;
+use crate::tagged_stack::{Nodes, TaggedStack};
+use core::alloc::Layout;
+use core::ptr;
+use core::sync::atomic::{
+    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+const FREE: u32 = 0;
+const LIVE: u32 = 1;
+const MARKED: u32 = 2;
+
+/// What is known of a large object.
+struct Large {
+    ptr: AtomicPtr<u8>,
+    size: AtomicUsize,
+    align: AtomicUsize,
+    state: AtomicU32,
+    link: AtomicU32,
+}
+
+// SAFETY: all zero is a free record; everything is atomic.
+unsafe impl Record for Large {
+    const FIRST: u32 = 64;
+}
+
+static ARENA: Arena<Large> = Arena::new();
+static UNUSED: TaggedStack = TaggedStack::new();
+static MARKS: TaggedStack = TaggedStack::new();
+
+/// Large objects in use, and their bytes.
+pub(super) static COUNT: AtomicU64 = AtomicU64::new(0);
+pub(super) static BYTES: AtomicU64 = AtomicU64::new(0);
+
+struct ByNumber;
+
+impl Nodes for ByNumber {
+    fn link(&self, index: u32) -> &AtomicU32 {
+        &ARENA.get(index).link
+    }
+}
+
+impl Large {
+    fn layout(&self) -> Layout {
+        // SAFETY: set from a layout in `describe`.
+        unsafe { Layout::from_size_align_unchecked(self.size.load(Relaxed), self.align.load(Relaxed)) }
+    }
+
+    fn describe(&self, ptr: *mut u8, layout: Layout) {
+        self.ptr.store(ptr, Relaxed);
+        self.size.store(layout.size(), Relaxed);
+        self.align.store(layout.align(), Relaxed);
+        self.state.store(LIVE, Release);
+        COUNT.fetch_add(1, Relaxed);
+        BYTES.fetch_add(layout.size() as u64, Relaxed);
+    }
+
+    fn forget(&self) {
+        COUNT.fetch_sub(1, Relaxed);
+        BYTES.fetch_sub(self.size.load(Relaxed) as u64, Relaxed);
+        address_map::set_start(self.ptr.load(Relaxed).addr(), 0);
+    }
+}
+
+/// Allocates a large object; null without memory.
+pub(crate) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
+    let Some((number, record)) = take_record() else { return ptr::null_mut() };
+    let ptr = backing::alloc(layout, zeroed);
+    if ptr.is_null() {
+        UNUSED.push(&ByNumber, number);
+        return ptr;
+    }
+    if !address_map::ensure_start(ptr.addr()) {
+        UNUSED.push(&ByNumber, number);
+        // SAFETY: just allocated with this layout.
+        unsafe { backing::dealloc(ptr, layout) };
+        return ptr::null_mut();
+    }
+    record.describe(ptr, layout);
+    address_map::set_start(ptr.addr(), number);
+    ptr
+}
+
+fn take_record() -> Option<(u32, &'static Large)> {
+    UNUSED.pop(&ByNumber).map(|number| (number, ARENA.get(number))).or_else(|| ARENA.make())
+}
+
+/// The record of a live object, which must have this layout: anything else ends the process.
+fn expect(ptr: *mut u8, layout: Layout) -> (u32, &'static Large) {
+    let Some((number, record)) = find(ptr) else {
+        fatal("free of a pointer that is not an object", ptr, Some(layout));
+    };
+    if record.layout() != layout {
+        fatal("free with the wrong size", ptr, Some(layout));
+    }
+    (number, record)
+}
+
+fn find(ptr: *mut u8) -> Option<(u32, &'static Large)> {
+    let number = address_map::start(ptr.addr());
+    if number == 0 {
+        return None;
+    }
+    let record = ARENA.get(number);
+    // Acquire: pairs with the release in `describe`. Two objects cannot start in one page, but a stray pointer can
+    // point into the page where one starts.
+    let live = record.state.load(Acquire) == LIVE && record.ptr.load(Relaxed) == ptr;
+    live.then_some((number, record))
+}
+
+/// The size and alignment a live large object was allocated with.
+pub(super) fn layout_of(ptr: *mut u8) -> Option<Layout> {
+    find(ptr).map(|(_, record)| record.layout())
+}
+
+/// Gives a large object back to the backing.
+pub(crate) fn free(ptr: *mut u8, layout: Layout) {
+    let (number, record) = expect(ptr, layout);
+    claim(record, FREE);
+    release(number, record);
+}
+
+/// Marks a large object as free, for [`apply_marks`]. Never blocks, cannot fail.
+pub(crate) fn mark_free(ptr: *mut u8, layout: Layout) {
+    let (number, record) = expect(ptr, layout);
+    claim(record, MARKED);
+    super::marks::MARKS.fetch_add(1, Relaxed);
+    MARKS.push(&ByNumber, number);
+}
+
+/// Ends an object's life; of two who try, one is told that it is a double free.
+fn claim(record: &Large, state: u32) {
+    if record.state.compare_exchange(LIVE, state, AcqRel, Relaxed).is_err() {
+        fatal("double free", record.ptr.load(Relaxed), Some(record.layout()));
+    }
+}
+
+fn release(number: u32, record: &Large) {
+    let (ptr, layout) = (record.ptr.load(Relaxed), record.layout());
+    record.forget(); // before the backing can hand the address out again
+    record.state.store(FREE, Relaxed);
+    UNUSED.push(&ByNumber, number);
+    // SAFETY: the record says that it came from the backing with this layout, and its life was ended by us alone.
+    unsafe { backing::dealloc(ptr, layout) };
+}
+
+pub(super) fn marks_pending() -> bool {
+    !MARKS.is_empty()
+}
+
+/// Gives all marked large objects back.
+pub(super) fn apply_marks() {
+    while let Some(number) = MARKS.pop(&ByNumber) {
+        release(number, ARENA.get(number));
+    }
+}
+
+/// Resizes a large object that stays large; null without memory, and then it is as before.
+pub(crate) fn realloc(ptr: *mut u8, layout: Layout, new: Layout) -> *mut u8 {
+    let (number, record) = expect(ptr, layout);
+    // In hand before anything changes: once the object has moved, the map must not be what fails.
+    let Some(mut nodes) = address_map::Nodes::take() else { return ptr::null_mut() };
+    record.forget(); // before the backing can hand the old address out again
+    // SAFETY: a live object of the backing with this layout; the new layout is valid and not empty.
+    let moved = unsafe { backing::realloc(ptr, layout, new.size()) };
+    let (at, now) = if moved.is_null() { (ptr, layout) } else { (moved, new) };
+    nodes.ensure_start(at.addr());
+    record.describe(at, now);
+    address_map::set_start(at.addr(), number);
+    moved
+}
+
+/// Takes the lock of this file, for fork.
+pub(super) fn lock_all() {
+    ARENA.lock();
+}
+
+/// Leaves it again.
+///
+/// # Safety
+/// - This thread called [`lock_all`].
+pub(super) unsafe fn unlock_all() {
+    // SAFETY: handed on to the caller.
+    unsafe { ARENA.unlock() };
+}

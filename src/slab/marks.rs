@@ -1,0 +1,89 @@
+//! Free marks: how `dealloc` cannot fail where it may neither take a lock nor find room in a magazine.
+//!
+//! The caller sets the object's bit and makes sure the segment is on a stack; the next slow path that may take locks
+//! pops segments from it and puts the marked objects back.
+//!
+//! ```text
+//!   mark                                     apply
+//!     set the object's bit                     pop the segment
+//!     set the span's bit in `marked`           listed = false
+//!     listed.swap(true) == false?              take `marked`
+//!       push the segment                       for each span there: take its bits, give those objects back
+//! ```
+//!
+//! No mark is missed. If `apply` takes the bits before the mark sets its own, then by the release in the taking and the
+//! acquire in the setting the marker sees `listed == false` or a later push, and pushes the segment (again). If it takes
+//! them after, it has the mark. `listed` is cleared *first*: cleared last, a mark set in between would find the segment
+//! listed, not push it, and never be looked at.
+//!
+//! A marked object is not free: its span cannot dissolve and its segment cannot go, so both stay valid in between.
+
+use super::segment::{self, ByNumber, Segment};
+use super::span::{self, At};
+use super::{corrupt, large};
+use crate::size_class::SizeClass;
+use crate::tagged_stack::TaggedStack;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Relaxed, Release},
+};
+
+/// Segments that have marks, or spans to adopt.
+static MARKED: TaggedStack = TaggedStack::new();
+
+/// Marks set so far.
+pub(super) static MARKS: AtomicU64 = AtomicU64::new(0);
+
+/// Marks an object of `class` as free. Never blocks, cannot fail.
+pub(crate) fn mark_free(class: SizeClass, ptr: *mut u8) {
+    let (at, object) = span::locate_in(class, ptr);
+    if at.segment.free_marks.set_shared(at.unit, object) || at.segment.free.get(at.unit, object) {
+        corrupt("double free", ptr, Some(class));
+    }
+    MARKS.fetch_add(1, Relaxed);
+    announce(at);
+}
+
+/// Makes sure that a later [`apply`] looks at this span.
+pub(super) fn announce(at: At) {
+    // AcqRel, twice: pairs with `apply_segment`; see the module's argument.
+    at.segment.marked[at.unit / 64].fetch_or(1 << (at.unit % 64), AcqRel);
+    if !at.segment.listed.swap(true, AcqRel) {
+        MARKED.push(&ByNumber, at.segment.number());
+    }
+}
+
+/// Whether there is anything to apply.
+pub(crate) fn pending() -> bool {
+    !MARKED.is_empty() || large::marks_pending()
+}
+
+/// Gives all marked objects back. Takes locks: not in atomic context.
+pub(crate) fn apply() {
+    while let Some(number) = MARKED.pop(&ByNumber) {
+        apply_segment(segment::ARENA.get(number));
+    }
+    large::apply_marks();
+}
+
+fn apply_segment(segment: &'static Segment) {
+    segment.listed.store(false, Release); // before the bits are taken
+    for (at, word) in segment.marked.iter().enumerate() {
+        let mut spans = word.swap(0, AcqRel);
+        while spans != 0 {
+            let unit = at * 64 + spans.trailing_zeros() as usize;
+            spans &= spans - 1;
+            apply_span(At { segment, unit });
+        }
+    }
+}
+
+fn apply_span(at: At) {
+    for word in 0..span::words(at) {
+        let bits = at.segment.free_marks.word(at.unit, word).swap(0, AcqRel);
+        if bits != 0 {
+            span::put_word(at, word, bits);
+        }
+    }
+    span::adopt(at);
+}

@@ -1,0 +1,159 @@
+//! Memory for the caches: spans of objects, and large objects one by one.
+//!
+//! ```text
+//!   span         objects of one class; bins of spans, one lock a class
+//!   marks        frees that could not wait for that lock
+//!   reserve      pre-faulted units for callers that cannot either
+//!   large        records of what the backing serves directly
+//!     segment      blocks from the backing, cut into units; decay
+//!     bits         a bit an object
+//!     address_map  address to segment or record
+//!       backing      jemalloc or the system allocator
+//! ```
+//!
+//! All but `marks::mark_free`, `large::mark_free`, `reserve::take` and `lookup` take locks and may call the backing or
+//! the kernel: their callers have raised the context count and were not in atomic context before.
+
+mod address_map;
+mod backing;
+mod bits;
+pub(crate) mod large;
+pub(crate) mod marks;
+pub(crate) mod reserve;
+mod segment;
+mod span;
+
+use crate::platform::clock;
+use crate::platform::fatal::fatal;
+use crate::platform::magazine::Magazine;
+use crate::size_class::SizeClass;
+use crate::tunables;
+use core::alloc::Layout;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Relaxed},
+};
+
+pub(crate) use segment::{SEGMENT_BYTES, UNIT_BYTES};
+
+/// When the last decay pass began, in milliseconds.
+static LAST_DECAY: AtomicU64 = AtomicU64::new(0);
+
+/// The heap is not what it should be: one line, then abort.
+#[cold]
+fn corrupt(what: &str, ptr: *mut u8, class: Option<SizeClass>) -> ! {
+    let layout = class.and_then(|class| Layout::from_size_align(class.bytes(), 1).ok());
+    fatal(what, ptr, layout)
+}
+
+/// Fills an owned, empty magazine up to `want` objects; returns how many there are now.
+///
+/// Objects are pushed from the highest address down, so that they are handed out from the lowest up.
+pub(crate) fn fill(class: SizeClass, magazine: &Magazine, want: usize) -> usize {
+    debug_assert!(magazine.is_empty());
+    let taken = span::take(class, want.min(magazine.capacity() as usize), |object, _| {
+        magazine.push(object);
+    });
+    magazine.reverse();
+    taken
+}
+
+/// Takes one object, and whether it still reads as zero.
+pub(crate) fn take_one(class: SizeClass) -> Option<(*mut u8, bool)> {
+    let mut one = None;
+    span::take(class, 1, |object, zero| one = Some((object, zero)));
+    one
+}
+
+/// Puts one object back.
+pub(crate) fn put_one(class: SizeClass, ptr: *mut u8) {
+    span::put(class, core::iter::once(ptr));
+}
+
+/// Empties an owned magazine into the spans.
+pub(crate) fn put_all(class: SizeClass, magazine: &Magazine) {
+    span::put(class, core::iter::from_fn(|| magazine.pop()));
+}
+
+/// What lives at an address: the bytes that may be used there, if it is an object of ours in use or cached.
+pub(crate) fn usable_size(ptr: *mut u8) -> Option<usize> {
+    span::locate(ptr).map(|(at, _)| at.class().bytes()).or_else(|| large::layout_of(ptr).map(|layout| layout.size()))
+}
+
+/// Purges what has been unused for a decay period, if the last pass is that long ago. Cheap when it is not.
+pub(crate) fn decay_if_due() -> bool {
+    let (now, last) = (clock::now_ms(), LAST_DECAY.load(Relaxed));
+    if now.wrapping_sub(last) < tunables::DECAY_MS.load(Relaxed) {
+        return false;
+    }
+    // AcqRel: one thread per period wins; nothing else hangs on it.
+    if LAST_DECAY.compare_exchange(last, now, AcqRel, Relaxed).is_err() {
+        return false;
+    }
+    segment::decay(false);
+    true
+}
+
+/// Purges all that is unused now; returns the bytes.
+pub(crate) fn purge() -> usize {
+    segment::decay(true)
+}
+
+/// Brings the backing to life; see [`backing::touch`].
+pub(crate) fn touch_backing() {
+    backing::touch();
+}
+
+/// Takes every lock of this layer, in order, for fork.
+pub(crate) fn lock_all() {
+    span::lock_all();
+    core::mem::forget(segment::SEGMENTS.lock());
+    segment::ARENA.lock();
+    large::lock_all();
+    address_map::lock_all();
+}
+
+/// Leaves them again.
+///
+/// # Safety
+/// - This thread called [`lock_all`].
+pub(crate) unsafe fn unlock_all() {
+    // SAFETY: handed on to the caller.
+    unsafe {
+        address_map::unlock_all();
+        large::unlock_all();
+        segment::ARENA.unlock();
+        segment::SEGMENTS.unlock();
+        span::unlock_all();
+    }
+}
+
+/// What this layer counts.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) segments: usize,
+    pub(crate) units_used: usize,
+    pub(crate) units_dirty: usize,
+    pub(crate) large_objects: u64,
+    pub(crate) large_bytes: u64,
+    pub(crate) free_marks: u64,
+}
+
+/// A look at the counters, each by itself.
+pub(crate) fn counts() -> Counts {
+    Counts {
+        segments: segment::LIVE.load(Relaxed),
+        units_used: segment::UNITS_USED.load(Relaxed),
+        units_dirty: segment::UNITS_DIRTY.load(Relaxed),
+        large_objects: large::COUNT.load(Relaxed),
+        large_bytes: large::BYTES.load(Relaxed),
+        free_marks: marks::MARKS.load(Relaxed),
+    }
+}
+
+/// Objects of a class in spans, and how many of them are free there.
+pub(crate) fn objects(class: SizeClass) -> (u64, u64) {
+    let bin = span::bin(class);
+    let read = |n: &core::sync::atomic::AtomicI64| n.load(Relaxed).max(0) as u64;
+    (read(&bin.objects), read(&bin.free))
+}

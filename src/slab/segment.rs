@@ -1,0 +1,407 @@
+//! Segments: large aligned blocks from the backing, cut into runs of units.
+//!
+//! ```text
+//!   block, 4 MiB, aligned     | unit 0 | unit 1 | unit 2 | ...            | unit 127 |    32 KiB each
+//!                             +-- span --+------ span ------+  free run ...
+//!
+//!   record, type-stable, elsewhere:
+//!     units     which are free, which of those are dirty (since when), which read as zero
+//!     spans     one entry a unit: class, object count, list links
+//!     bits      free / free-marked / deferred, one bit an object, 2048 a unit
+//! ```
+//!
+//! Invariants:
+//! - A unit is free, or belongs to exactly one span, or is held by the decay pass.
+//! - `zero` is a subset of `free`, `stale` of `dirty`, `dirty` of `free`; `dirty` and `zero` are disjoint.
+//! - A record stays mapped after its block went back; its number is used again. `link` and `listed` belong to the stack
+//!   of marked segments and survive that.
+//!
+//! Lock order: a class's bin, then [`SEGMENTS`], then the backing's own.
+
+use super::bits::Bits;
+use super::span::Span;
+use super::{address_map, backing};
+use crate::arena::{Arena, Record};
+use crate::platform::lock::{Guard, Lock};
+use crate::platform::memory;
+use crate::tagged_stack::Nodes;
+use core::alloc::Layout;
+use core::cell::UnsafeCell;
+use core::ptr;
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, Release},
+};
+
+/// Size and alignment of a segment, in bytes.
+pub(crate) const SEGMENT_BYTES: usize = 4 << 20;
+/// Size and alignment of a unit, in bytes.
+pub(crate) const UNIT_BYTES: usize = 32 << 10;
+/// Units of a segment.
+pub(crate) const UNITS: usize = SEGMENT_BYTES / UNIT_BYTES;
+
+/// How many wholly free segments stay when others go back.
+const CUSHION: usize = 1;
+
+/// The state of a segment that is kept out of its memory.
+pub(crate) struct Segment {
+    base: AtomicPtr<u8>,
+    number: AtomicU32,
+    /// On the stack of marked segments.
+    pub(super) link: AtomicU32,
+    pub(super) listed: AtomicBool,
+    /// Spans (by first unit) that have marks.
+    pub(super) marked: [AtomicU64; UNITS / 64],
+    units: UnsafeCell<Units>,
+    pub(super) spans: [Span; UNITS],
+    pub(super) free: Bits,
+    pub(super) free_marks: Bits,
+    pub(super) deferred: Bits,
+}
+
+// SAFETY: all zero is a segment without memory; everything is atomic but `units`, reached under the SEGMENTS lock only.
+unsafe impl Record for Segment {
+    const FIRST: u32 = 1;
+}
+// SAFETY: as above.
+unsafe impl Sync for Segment {}
+
+/// Which units are what. Guarded by [`SEGMENTS`].
+#[derive(Clone, Copy)]
+struct Units {
+    free: u128,
+    zero: u128,
+    dirty: u128,
+    stale: u128,
+    /// Neighbours in the list of segments with free units, or the next unused record.
+    next: u32,
+    prev: u32,
+    /// Decay passes for which the segment has been wholly free.
+    idle: u32,
+}
+
+/// What the [`SEGMENTS`] lock guards, with every segment's `units`.
+pub(crate) struct Segments {
+    /// First and last segment with free units.
+    head: u32,
+    tail: u32,
+    /// First unused record.
+    unused: u32,
+    wholly_free: usize,
+}
+
+pub(crate) static SEGMENTS: Lock<Segments> = Lock::new(Segments { head: 0, tail: 0, unused: 0, wholly_free: 0 });
+pub(super) static ARENA: Arena<Segment> = Arena::new();
+
+/// Segments that have memory now.
+pub(super) static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// Units in spans (or the reserve) now.
+pub(super) static UNITS_USED: AtomicUsize = AtomicUsize::new(0);
+/// Free units whose pages are resident as far as is known.
+pub(super) static UNITS_DIRTY: AtomicUsize = AtomicUsize::new(0);
+
+/// Finds segments by number, for tagged stacks.
+pub(super) struct ByNumber;
+
+impl Nodes for ByNumber {
+    fn link(&self, index: u32) -> &AtomicU32 {
+        &ARENA.get(index).link
+    }
+}
+
+impl Segment {
+    /// The first byte of its block.
+    pub(super) fn base(&self) -> *mut u8 {
+        self.base.load(Relaxed) // Relaxed: fixed while it has spans; who knows the segment got it by an acquire
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number.load(Relaxed)
+    }
+
+    /// The first byte of a unit.
+    pub(super) fn unit_at(&self, unit: usize) -> *mut u8 {
+        self.base().wrapping_add(unit * UNIT_BYTES)
+    }
+
+    fn units<'a>(&'a self, _held: &'a mut Guard<'_, Segments>) -> &'a mut Units {
+        // SAFETY: the SEGMENTS lock is held, and borrowed for as long as the reference lives.
+        unsafe { &mut *self.units.get() }
+    }
+}
+
+/// Takes a run of `n` units; says whether all of them read as zero. `None` without memory.
+pub(super) fn take_units(n: usize) -> Option<(&'static Segment, usize, bool)> {
+    let mut held = SEGMENTS.lock();
+    let mut at = held.head;
+    while at != 0 {
+        let segment = ARENA.get(at);
+        if let Some(first) = first_run(segment.units(&mut held).free, n) {
+            return Some(take_from(&mut held, segment, first, n));
+        }
+        at = segment.units(&mut held).next;
+    }
+    let segment = add_segment(&mut held)?;
+    Some(take_from(&mut held, segment, 0, n))
+}
+
+fn take_from(
+    held: &mut Guard<'_, Segments>,
+    segment: &'static Segment,
+    first: usize,
+    n: usize,
+) -> (&'static Segment, usize, bool) {
+    let run = run(first, n);
+    let units = segment.units(held);
+    let zero = units.zero & run == run;
+    UNITS_DIRTY.fetch_sub((units.dirty & run).count_ones() as usize, Relaxed);
+    UNITS_USED.fetch_add(n, Relaxed);
+    let was_whole = units.free == u128::MAX;
+    for set in [&mut units.free, &mut units.zero, &mut units.dirty, &mut units.stale] {
+        *set &= !run;
+    }
+    let full = units.free == 0;
+    held.wholly_free -= usize::from(was_whole);
+    if full {
+        unlink(held, segment);
+    }
+    (segment, first, zero)
+}
+
+/// Gives a run of units back; `dirty` when their pages may hold data.
+pub(super) fn return_units(segment: &'static Segment, first: usize, n: usize, dirty: bool) {
+    let mut held = SEGMENTS.lock();
+    UNITS_USED.fetch_sub(n, Relaxed);
+    return_run(&mut held, segment, run(first, n), dirty);
+}
+
+fn return_run(held: &mut Guard<'_, Segments>, segment: &'static Segment, run: u128, dirty: bool) {
+    let units = segment.units(held);
+    debug_assert_eq!(units.free & run, 0, "units given back twice");
+    let was_full = units.free == 0;
+    units.free |= run;
+    if dirty {
+        units.dirty |= run;
+        UNITS_DIRTY.fetch_add(run.count_ones() as usize, Relaxed);
+    } else {
+        units.zero |= run;
+    }
+    let whole = units.free == u128::MAX;
+    units.idle = 0;
+    held.wholly_free += usize::from(whole);
+    if was_full {
+        link_first(held, segment);
+    }
+}
+
+/// The bits of `n` units from `first`.
+fn run(first: usize, n: usize) -> u128 {
+    (u128::MAX >> (UNITS - n)) << first
+}
+
+/// The lowest run of `n` set bits.
+fn first_run(free: u128, n: usize) -> Option<usize> {
+    let mut starts = free;
+    for shift in 1..n {
+        starts &= free >> shift; // a bit stays where this and the next `shift` bits are set
+    }
+    (starts != 0).then(|| starts.trailing_zeros() as usize)
+}
+
+fn add_segment(held: &mut Guard<'_, Segments>) -> Option<&'static Segment> {
+    let segment = unused_record(held)?;
+    let layout = Layout::from_size_align(SEGMENT_BYTES, SEGMENT_BYTES).ok()?;
+    let (base, mut zero) = backing::alloc_block(layout);
+    if base.is_null() || !address_map::set_segment(base.addr(), Some(segment)) {
+        if !base.is_null() {
+            // SAFETY: just allocated with this layout.
+            unsafe { backing::dealloc(base, layout) };
+        }
+        retire_record(held, segment);
+        return None;
+    }
+    // SAFETY: the whole block is ours and holds nothing yet.
+    zero = zero || unsafe { memory::purge(base, SEGMENT_BYTES) };
+    segment.base.store(base, Release);
+    let fresh = if zero { u128::MAX } else { 0 };
+    *segment.units(held) = Units { free: u128::MAX, zero: fresh, dirty: 0, stale: 0, next: 0, prev: 0, idle: 0 };
+    held.wholly_free += 1;
+    LIVE.fetch_add(1, Relaxed);
+    link_last(held, segment);
+    Some(segment)
+}
+
+fn unused_record(held: &mut Guard<'_, Segments>) -> Option<&'static Segment> {
+    if held.unused != 0 {
+        let segment = ARENA.get(held.unused);
+        held.unused = segment.units(held).next;
+        return Some(segment);
+    }
+    let (number, segment) = ARENA.make()?;
+    segment.number.store(number, Relaxed);
+    Some(segment)
+}
+
+fn retire_record(held: &mut Guard<'_, Segments>, segment: &'static Segment) {
+    segment.base.store(ptr::null_mut(), Relaxed);
+    segment.units(held).next = held.unused;
+    held.unused = segment.number();
+}
+
+fn link_first(held: &mut Guard<'_, Segments>, segment: &'static Segment) {
+    let (number, head) = (segment.number(), held.head);
+    (segment.units(held).prev, segment.units(held).next) = (0, head);
+    if head == 0 {
+        held.tail = number
+    } else {
+        ARENA.get(head).units(held).prev = number
+    }
+    held.head = number;
+}
+
+fn link_last(held: &mut Guard<'_, Segments>, segment: &'static Segment) {
+    let (number, tail) = (segment.number(), held.tail);
+    (segment.units(held).prev, segment.units(held).next) = (tail, 0);
+    if tail == 0 {
+        held.head = number
+    } else {
+        ARENA.get(tail).units(held).next = number
+    }
+    held.tail = number;
+}
+
+fn unlink(held: &mut Guard<'_, Segments>, segment: &'static Segment) {
+    let (prev, next) = (segment.units(held).prev, segment.units(held).next);
+    if prev == 0 {
+        held.head = next
+    } else {
+        ARENA.get(prev).units(held).next = next
+    }
+    if next == 0 { held.tail = prev } else { ARENA.get(next).units(held).prev = prev }
+}
+
+/// One decay pass: purges units that were already dirty at the last pass (all dirty ones if `at_once`), and gives back
+/// segments that were wholly free then. Returns the bytes given up. The lock is not held while pages are purged.
+pub(super) fn decay(at_once: bool) -> usize {
+    (1..=ARENA.made()).map(|number| decay_one(ARENA.get(number), at_once)).sum()
+}
+
+fn decay_one(segment: &'static Segment, at_once: bool) -> usize {
+    let mut held = SEGMENTS.lock();
+    if segment.base().is_null() {
+        return 0;
+    }
+    let units = segment.units(&mut held);
+    if at_once {
+        units.stale = units.dirty;
+    }
+    let old = units.stale;
+    units.stale = units.dirty & !old;
+    let mut given = 0;
+    if old != 0 {
+        hold(&mut held, segment, old);
+        drop(held);
+        let zero = purge_units(segment, old);
+        given = old.count_ones() as usize * UNIT_BYTES;
+        held = SEGMENTS.lock();
+        // Pages that could not be purged count as clean but not as zero, or every pass would try again.
+        return_run(&mut held, segment, old, false);
+        segment.units(&mut held).zero &= !(old & !zero);
+    }
+    if give_back(&mut held, segment, at_once) {
+        given += SEGMENT_BYTES;
+    }
+    given
+}
+
+/// Takes free units out for the decay pass.
+fn hold(held: &mut Guard<'_, Segments>, segment: &'static Segment, run: u128) {
+    let units = segment.units(held);
+    UNITS_DIRTY.fetch_sub(run.count_ones() as usize, Relaxed);
+    let was_whole = units.free == u128::MAX;
+    for set in [&mut units.free, &mut units.zero, &mut units.dirty, &mut units.stale] {
+        *set &= !run;
+    }
+    let full = units.free == 0;
+    held.wholly_free -= usize::from(was_whole);
+    if full {
+        unlink(held, segment);
+    }
+}
+
+/// Purges the units in `set`, run by run; returns those that read as zero now.
+fn purge_units(segment: &Segment, mut set: u128) -> u128 {
+    let mut zero = 0;
+    while set != 0 {
+        let first = set.trailing_zeros() as usize;
+        let n = (set >> first).trailing_ones() as usize;
+        // SAFETY: whole units of our block, taken out for this; their data is dead.
+        if unsafe { memory::purge(segment.unit_at(first), n * UNIT_BYTES) } {
+            zero |= run(first, n);
+        }
+        set &= !run(first, n);
+    }
+    zero
+}
+
+/// Gives the block back if it has been wholly free since the last pass and is not the cushion.
+fn give_back(held: &mut Guard<'_, Segments>, segment: &'static Segment, at_once: bool) -> bool {
+    let units = segment.units(held);
+    let ripe = units.free == u128::MAX && (at_once || units.idle > 0);
+    units.idle = units.idle.saturating_add(1);
+    if !ripe || held.wholly_free <= CUSHION {
+        return false;
+    }
+    let layout = Layout::from_size_align(SEGMENT_BYTES, SEGMENT_BYTES).expect("constants");
+    let base = segment.base();
+    UNITS_DIRTY.fetch_sub(segment.units(held).dirty.count_ones() as usize, Relaxed);
+    unlink(held, segment);
+    held.wholly_free -= 1;
+    LIVE.fetch_sub(1, Relaxed);
+    address_map::set_segment(base.addr(), None);
+    retire_record(held, segment);
+    // SAFETY: came from `alloc_block` with this layout; wholly free, unlinked, and unknown to the map.
+    unsafe { backing::dealloc(base, layout) };
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_run_that_fits_is_found() {
+        assert_eq!(first_run(u128::MAX, 1), Some(0));
+        assert_eq!(first_run(0b1101_1100, 2), Some(2));
+        assert_eq!(first_run(0b1101_1100, 3), Some(2));
+        assert_eq!(first_run(0b1101_1010, 3), None);
+        assert_eq!(first_run(0, 1), None);
+        assert_eq!(first_run(u128::MAX, UNITS), Some(0));
+        assert_eq!(first_run(1 << 127, 1), Some(127));
+        assert_eq!(first_run(1 << 127, 2), None);
+    }
+
+    #[test]
+    fn a_run_has_its_bits() {
+        assert_eq!(run(0, UNITS), u128::MAX);
+        assert_eq!(run(3, 2), 0b11000);
+        assert_eq!(run(127, 1), 1 << 127);
+    }
+
+    #[test]
+    fn units_come_back_zero_after_decay() {
+        let (segment, first, _) = take_units(3).unwrap();
+        // SAFETY: three units that are ours.
+        unsafe { segment.unit_at(first).write_bytes(0xaa, 3 * UNIT_BYTES) };
+        return_units(segment, first, 3, true);
+        assert!(!SEGMENTS.lock().head.eq(&0));
+        decay(true);
+        let (segment, first, zero) = take_units(3).unwrap();
+        if zero {
+            // SAFETY: three units that are ours.
+            let bytes = unsafe { core::slice::from_raw_parts(segment.unit_at(first), 3 * UNIT_BYTES) };
+            assert!(bytes.iter().all(|&b| b == 0));
+        }
+        return_units(segment, first, 3, true);
+    }
+}
