@@ -46,39 +46,25 @@ impl Block {
         let start = NonNull::new(unsafe { alloc::alloc_zeroed(layout) })?;
         // SAFETY: a fresh allocation of this size, initialised with what should be zeroes.
         let bytes = unsafe { slice::from_raw_parts(start.as_ptr(), layout.size()) };
-        require!(
-            all(bytes, 0),
-            "alloc_zeroed at {start:p}, {layout:?}: not zero"
-        );
+        require!(all(bytes, 0), "alloc_zeroed at {start:p}, {layout:?}: not zero");
         Self::filled(start.as_ptr(), layout, id)
     }
 
     fn filled(start: *mut u8, layout: Layout, id: u64) -> Option<Self> {
-        let mut block = Self {
-            start: NonNull::new(start)?,
-            layout,
-            id,
-        };
+        let mut block = Self { start: NonNull::new(start)?, layout, id };
         block.fill();
         Some(block)
     }
 
     fn fill(&mut self) {
         let aligned = self.address().is_multiple_of(self.layout.align());
-        require!(
-            aligned,
-            "{:p} is not aligned for {:?}",
-            self.start,
-            self.layout
-        );
+        require!(aligned, "{:p} is not aligned for {:?}", self.start, self.layout);
         let stamp = self.layout.size().min(STAMP);
         let start = self.start.as_ptr();
         // SAFETY: the block owns `size` bytes, and the stamp is no longer than that.
         unsafe {
             start.copy_from_nonoverlapping(self.id.to_le_bytes().as_ptr(), stamp);
-            start
-                .add(stamp)
-                .write_bytes(self.body(), self.layout.size() - stamp);
+            start.add(stamp).write_bytes(self.body(), self.layout.size() - stamp);
         }
     }
 
@@ -98,21 +84,10 @@ impl Block {
         let bytes = unsafe { slice::from_raw_parts(self.start.as_ptr(), len) };
         let (stamp, body) = bytes.split_at(len.min(STAMP));
         let whole = body.len() <= CHECKED_WHOLE;
-        let ends = (
-            &body[..CHECKED_END.min(body.len())],
-            &body[body.len().saturating_sub(CHECKED_END)..],
-        );
+        let ends = (&body[..CHECKED_END.min(body.len())], &body[body.len().saturating_sub(CHECKED_END)..]);
         let (head, tail) = if whole { (body, &[][..]) } else { ends };
-        let fine = *stamp == self.id.to_le_bytes()[..stamp.len()]
-            && all(head, self.body())
-            && all(tail, self.body());
-        require!(
-            fine,
-            "object {} at {:p}, {:?}: {how}, begins with {stamp:x?}",
-            self.id,
-            self.start,
-            self.layout
-        );
+        let fine = *stamp == self.id.to_le_bytes()[..stamp.len()] && all(head, self.body()) && all(tail, self.body());
+        require!(fine, "object {} at {:p}, {:?}: {how}, begins with {stamp:x?}", self.id, self.start, self.layout);
     }
 
     /// Reallocates, checks that the common part is unchanged, and fills anew; where the allocator returns null the old
@@ -126,9 +101,7 @@ impl Block {
             return Err(self);
         };
         // SAFETY: the block is live with this layout; the new size, not 0, has just been found valid.
-        let Some(start) =
-            NonNull::new(unsafe { alloc::realloc(self.start.as_ptr(), self.layout, size) })
-        else {
+        let Some(start) = NonNull::new(unsafe { alloc::realloc(self.start.as_ptr(), self.layout, size) }) else {
             self.verify();
             return Err(self);
         };
@@ -173,9 +146,7 @@ impl Block {
 
 /// Whether all bytes are `value`: the first is, and each equals its successor (one `memcmp`, fast in debug builds).
 fn all(bytes: &[u8], value: u8) -> bool {
-    bytes
-        .first()
-        .is_none_or(|&first| first == value && bytes[1..] == bytes[..bytes.len() - 1])
+    bytes.first().is_none_or(|&first| first == value && bytes[1..] == bytes[..bytes.len() - 1])
 }
 
 #[cfg(test)]
@@ -210,9 +181,6 @@ mod tests {
     #[test]
     fn a_failed_realloc_gives_the_block_back() {
         let block = Block::new(layout(100), 42).expect("memory");
-        block
-            .resized(isize::MAX as usize - 100)
-            .expect_err("impossible")
-            .free();
+        block.resized(isize::MAX as usize - 100).expect_err("impossible").free();
     }
 }

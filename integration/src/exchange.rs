@@ -26,10 +26,7 @@ struct Cell {
 
 impl Cell {
     const fn new() -> Self {
-        Self {
-            state: AtomicU8::new(EMPTY),
-            block: UnsafeCell::new(MaybeUninit::uninit()),
-        }
+        Self { state: AtomicU8::new(EMPTY), block: UnsafeCell::new(MaybeUninit::uninit()) }
     }
 }
 
@@ -47,9 +44,7 @@ impl<const N: usize> Exchange<N> {
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(N > 0) }
-        Self {
-            cells: [const { Cell::new() }; N],
-        }
+        Self { cells: [const { Cell::new() }; N] }
     }
 
     /// Leaves a block in cell `index` (modulo `N`).
@@ -59,11 +54,7 @@ impl<const N: usize> Exchange<N> {
     pub fn put(&self, index: usize, block: Block) -> Result<(), Block> {
         let cell = &self.cells[index % N];
         // Acquire: the last taker has read the cell (its Release of EMPTY).
-        if cell
-            .state
-            .compare_exchange(EMPTY, BUSY, Acquire, Relaxed)
-            .is_err()
-        {
+        if cell.state.compare_exchange(EMPTY, BUSY, Acquire, Relaxed).is_err() {
             return Err(block);
         }
         // SAFETY: BUSY is ours.
@@ -78,9 +69,7 @@ impl<const N: usize> Exchange<N> {
     pub fn take(&self, index: usize) -> Option<Block> {
         let cell = &self.cells[index % N];
         // Acquire: sees the block that `put` wrote (its Release of FULL).
-        cell.state
-            .compare_exchange(FULL, BUSY, Acquire, Relaxed)
-            .ok()?;
+        cell.state.compare_exchange(FULL, BUSY, Acquire, Relaxed).ok()?;
         // SAFETY: BUSY is ours, and the cell was FULL.
         let block = unsafe { (*cell.block.get()).assume_init_read() };
         // Release: the next `put` writes after our read.
@@ -111,10 +100,7 @@ mod tests {
         let block = |id| Block::new(Layout::new::<u64>(), id).expect("memory");
         exchange.put(0, block(1)).expect("empty");
         exchange.put(2, block(2)).expect_err("full").free();
-        assert_eq!(
-            exchange.take(4).map(|block| (block.id(), block.free()).0),
-            Some(1)
-        );
+        assert_eq!(exchange.take(4).map(|block| (block.id(), block.free()).0), Some(1));
         assert!(exchange.drain().next().is_none());
     }
 }

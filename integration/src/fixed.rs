@@ -24,20 +24,12 @@ impl<T> Fixed<T> {
     /// # Errors
     /// When the address space is exhausted.
     pub fn new(capacity: usize) -> io::Result<Self> {
-        Ok(Self {
-            base: os::map(capacity * size_of::<T>())?.cast(),
-            len: 0,
-            capacity,
-        })
+        Ok(Self { base: os::map(capacity * size_of::<T>())?.cast(), len: 0, capacity })
     }
 
     /// Appends an item; a full vector is a mistake in the program.
     pub fn push(&mut self, item: T) {
-        crate::require!(
-            self.len < self.capacity,
-            "a fixed vector of {} items is full",
-            self.capacity
-        );
+        crate::require!(self.len < self.capacity, "a fixed vector of {} items is full", self.capacity);
         // SAFETY: `len < capacity`, and the cell holds no item.
         unsafe { self.base.add(self.len).write(item) };
         self.len += 1;
@@ -83,9 +75,6 @@ mod tests {
         (0..4).for_each(|item| fixed.push(item));
         assert_eq!(fixed.swap_remove(1), 1);
         assert_eq!(*fixed, [0, 3, 2]);
-        assert_eq!(
-            std::iter::from_fn(|| fixed.pop()).collect::<Vec<_>>(),
-            [2, 3, 0]
-        );
+        assert_eq!(std::iter::from_fn(|| fixed.pop()).collect::<Vec<_>>(), [2, 3, 0]);
     }
 }

@@ -25,13 +25,7 @@ impl Heap {
     /// When the address space is exhausted.
     pub fn new() -> io::Result<Self> {
         let count = || AtomicU64::new(0);
-        Ok(Self {
-            ledger: Ledger::new()?,
-            ids: count(),
-            live: count(),
-            freed: count(),
-            nulls: count(),
-        })
+        Ok(Self { ledger: Ledger::new()?, ids: count(), live: count(), freed: count(), nulls: count() })
     }
 
     /// Allocates a block; null is counted.

@@ -76,12 +76,9 @@ impl Ledger {
 /// Maps a leaf; of two that come at once the later one's stays unused (it costs address space only).
 #[cold]
 fn new_leaf(slot: &AtomicPtr<Leaf>) -> *mut Leaf {
-    let Ok(leaf) = os::map(size_of::<Leaf>()) else {
-        fatal!("no address space left for the ledger")
-    };
+    let Ok(leaf) = os::map(size_of::<Leaf>()) else { fatal!("no address space left for the ledger") };
     let leaf = leaf.cast().as_ptr();
-    slot.compare_exchange(std::ptr::null_mut(), leaf, AcqRel, Acquire)
-        .map_or_else(|first| first, |_| leaf)
+    slot.compare_exchange(std::ptr::null_mut(), leaf, AcqRel, Acquire).map_or_else(|first| first, |_| leaf)
 }
 
 #[cfg(test)]

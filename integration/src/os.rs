@@ -12,16 +12,7 @@ use std::ptr::{self, NonNull};
 pub fn map(bytes: usize) -> io::Result<NonNull<u8>> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a fresh anonymous mapping touches no existing memory.
-    let base = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            bytes,
-            libc::PROT_READ | libc::PROT_WRITE,
-            flags,
-            -1,
-            0,
-        )
-    };
+    let base = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if base == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -44,10 +35,7 @@ impl AddressSpaceLimit {
         let mut before: libc::rlimit = unsafe { mem::zeroed() };
         // SAFETY: `before` is valid for writes.
         check(unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut before) })?;
-        let now = libc::rlimit {
-            rlim_cur: (virtual_bytes()? + headroom) as libc::rlim_t,
-            ..before
-        };
+        let now = libc::rlimit { rlim_cur: (virtual_bytes()? + headroom) as libc::rlim_t, ..before };
         // SAFETY: `now` is valid for reads.
         check(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const now) })?;
         Ok(Self { before })
@@ -82,14 +70,10 @@ pub fn resident_bytes() -> io::Result<usize> {
 fn statm(index: usize) -> io::Result<usize> {
     let mut text = [0; 256];
     let len = File::open("/proc/self/statm")?.read(&mut text)?;
-    let field = str::from_utf8(&text[..len])
-        .ok()
-        .and_then(|text| text.split(' ').nth(index)?.parse::<usize>().ok());
+    let field = str::from_utf8(&text[..len]).ok().and_then(|text| text.split(' ').nth(index)?.parse::<usize>().ok());
     // SAFETY: always safe to ask.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-    field
-        .map(|pages| pages * page)
-        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    field.map(|pages| pages * page).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// The CPUs that this thread may run on.
@@ -102,9 +86,7 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     // SAFETY: `set` is valid for writes of its size.
     check(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) })?;
     // SAFETY: every index is below `CPU_SETSIZE`.
-    Ok((0..libc::CPU_SETSIZE as usize)
-        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
-        .collect())
+    Ok((0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
 }
 
 /// Moves the calling thread to `cpu`, one of [`allowed_cpus`].
@@ -125,9 +107,5 @@ pub fn move_to(cpu: usize) -> io::Result<()> {
 /// # Errors
 /// `errno`, if `result` is negative.
 pub fn check(result: i32) -> io::Result<()> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -12,10 +12,7 @@ pub struct RawThread(libc::pthread_t);
 
 impl RawThread {
     /// Starts a thread whose first instruction is the caller's.
-    pub fn start<T: Sync>(
-        entry: extern "C" fn(*mut c_void) -> *mut c_void,
-        argument: &'static T,
-    ) -> Self {
+    pub fn start<T: Sync>(entry: extern "C" fn(*mut c_void) -> *mut c_void, argument: &'static T) -> Self {
         // SAFETY: `pthread_t` is an integer.
         let mut thread = unsafe { mem::zeroed() };
         let argument = ptr::from_ref(argument).cast_mut().cast();

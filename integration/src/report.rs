@@ -20,11 +20,7 @@ impl<'a> Summary<'a> {
     /// An empty summary of the program `name`.
     #[must_use]
     pub fn new(name: &'a str) -> Self {
-        Self {
-            name,
-            figures: [("", 0); FIGURES],
-            len: 0,
-        }
+        Self { name, figures: [("", 0); FIGURES], len: 0 }
     }
 
     /// Adds a figure; the name has no spaces and no `=`.
@@ -39,22 +35,17 @@ impl<'a> Summary<'a> {
     #[must_use]
     pub fn get(&self, figure: &str) -> Option<u64> {
         let figures = &self.figures[..self.len];
-        figures
-            .iter()
-            .find(|(name, _)| *name == figure)
-            .map(|&(_, value)| value)
+        figures.iter().find(|(name, _)| *name == figure).map(|&(_, value)| value)
     }
 
     /// Reads a line that [`Summary::print`] wrote; `None` if it is another program's or malformed.
     #[must_use]
     pub fn parse(line: &'a str, name: &'a str) -> Option<Self> {
         let figures = line.strip_prefix(name)?.strip_prefix(':')?;
-        figures
-            .split_whitespace()
-            .try_fold(Self::new(name), |summary, pair| {
-                let (figure, value) = pair.split_once('=')?;
-                Some(summary.with(figure, value.parse().ok()?))
-            })
+        figures.split_whitespace().try_fold(Self::new(name), |summary, pair| {
+            let (figure, value) = pair.split_once('=')?;
+            Some(summary.with(figure, value.parse().ok()?))
+        })
     }
 
     /// Writes the line to standard output.
@@ -68,9 +59,7 @@ impl<'a> Summary<'a> {
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.name)?;
-        self.figures[..self.len]
-            .iter()
-            .try_for_each(|(figure, value)| write!(f, " {figure}={value}"))
+        self.figures[..self.len].iter().try_for_each(|(figure, value)| write!(f, " {figure}={value}"))
     }
 }
 
@@ -82,10 +71,7 @@ struct Line {
 
 impl Line {
     fn new() -> Self {
-        Self {
-            bytes: [0; 1024],
-            len: 0,
-        }
+        Self { bytes: [0; 1024], len: 0 }
     }
 
     fn send(&self, descriptor: i32) {
@@ -131,15 +117,9 @@ mod tests {
 
     #[test]
     fn a_printed_summary_reads_back() {
-        let line = Summary::new("mixed")
-            .with("seed", 7)
-            .with("nulls", 0)
-            .to_string();
+        let line = Summary::new("mixed").with("seed", 7).with("nulls", 0).to_string();
         let read = Summary::parse(&line, "mixed").expect("well-formed");
-        assert_eq!(
-            (read.get("seed"), read.get("nulls"), read.get("other")),
-            (Some(7), Some(0), None)
-        );
+        assert_eq!((read.get("seed"), read.get("nulls"), read.get("other")), (Some(7), Some(0), None));
     }
 
     #[test]

@@ -19,6 +19,24 @@ pub enum Mode {
     Fallback,
 }
 
+impl Mode {
+    /// Fails where a program that tells whether it used rseq was not in this mode. (This process having rseq, its
+    /// children can have it; where it has none, perhaps only this process was told to do without.)
+    fn check(self, rseq: bool) {
+        match self {
+            Mode::Rseq => assert!(rseq || !this_process_has_rseq(), "the program did not use rseq"),
+            Mode::Fallback => assert!(!rseq, "the program used rseq although it was told not to"),
+        }
+    }
+}
+
+fn this_process_has_rseq() -> bool {
+    // SAFETY: the name ends with a null byte.
+    let size = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_size".as_ptr()) };
+    // SAFETY: where it exists, it is glibc's `const unsigned int`: 0 unless rseq is registered.
+    unsafe { size.cast::<u32>().as_ref() }.is_some_and(|&size| size != 0)
+}
+
 /// A program with its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
@@ -40,9 +58,7 @@ impl Program {
     pub fn run(&self, mode: Mode, judge: impl FnOnce(&dyn Fn(&str) -> u64)) {
         let mut child = self.start(mode);
         let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
-        let status = child
-            .wait_timeout(self.limit)
-            .expect("the program can be waited for");
+        let status = child.wait_timeout(self.limit).expect("the program can be waited for");
         if status.is_none() {
             kill_group(&mut child);
         }
@@ -53,19 +69,15 @@ impl Program {
         let summary = out.lines().find_map(|line| Summary::parse(line, self.name));
         let summary = summary.unwrap_or_else(|| panic!("no summary: {context}"));
         println!("{mode:?} {summary}");
-        judge(&|figure| {
-            summary
-                .get(figure)
-                .unwrap_or_else(|| panic!("no figure {figure}: {context}"))
-        });
+        if let Some(rseq) = summary.get("rseq") {
+            mode.check(rseq == 1);
+        }
+        judge(&|figure| summary.get(figure).unwrap_or_else(|| panic!("no figure {figure}: {context}")));
     }
 
     fn start(&self, mode: Mode) -> Child {
         let mut command = Command::new(self.path);
-        command
-            .args(self.arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, so that a program which hangs is killed with its children.
         command.process_group(0);
         match mode {
@@ -119,12 +131,7 @@ mod tests {
 
     fn shell(script: &'static [&'static str]) -> Program {
         let limit = Duration::from_millis(500);
-        Program {
-            name: "shell",
-            path: "/bin/sh",
-            arguments: script,
-            limit,
-        }
+        Program { name: "shell", path: "/bin/sh", arguments: script, limit }
     }
 
     #[test]

@@ -19,5 +19,8 @@ with_both_modes! {
         assert!(figure("moves") > 3000);
         assert!(figure("trims") > 50);
         assert_eq!(figure("nulls"), 0);
+        assert_eq!(figure("lost_objects"), 0);
+        // What the program itself still holds.
+        assert!(figure("live_bytes") < 64 * 1024, "{} bytes live", figure("live_bytes"));
     }
 }

@@ -5,12 +5,8 @@ use std::time::Duration;
 use integration::runner::Program;
 use integration::with_both_modes;
 
-const PROGRAM: Program = Program {
-    name: "signals",
-    path: env!("CARGO_BIN_EXE_signals"),
-    arguments: &[],
-    limit: Duration::from_secs(120),
-};
+const PROGRAM: Program =
+    Program { name: "signals", path: env!("CARGO_BIN_EXE_signals"), arguments: &[], limit: Duration::from_secs(120) };
 
 with_both_modes! {
     handlers_allocate_and_free_whatever_they_interrupt, PROGRAM, |figure| {

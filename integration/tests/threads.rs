@@ -5,12 +5,8 @@ use std::time::Duration;
 use integration::runner::Program;
 use integration::with_both_modes;
 
-const PROGRAM: Program = Program {
-    name: "threads",
-    path: env!("CARGO_BIN_EXE_threads"),
-    arguments: &[],
-    limit: Duration::from_secs(120),
-};
+const PROGRAM: Program =
+    Program { name: "threads", path: env!("CARGO_BIN_EXE_threads"), arguments: &[], limit: Duration::from_secs(120) };
 
 with_both_modes! {
     memory_is_bounded_however_many_threads_there_were, PROGRAM, |figure| {

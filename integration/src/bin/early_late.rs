@@ -39,14 +39,7 @@ enum Stage {
 }
 
 /// The stages' figures in the summary.
-const NAMES: [&str; 6] = [
-    "before_main",
-    "in_main",
-    "in_thread_locals",
-    "in_pthread_keys",
-    "at_exit",
-    "after_exit",
-];
+const NAMES: [&str; 6] = ["before_main", "in_main", "in_thread_locals", "in_pthread_keys", "at_exit", "after_exit"];
 /// How often each was reached.
 static REACHED: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];
 
@@ -64,19 +57,12 @@ extern "C" fn before_main() {
 }
 
 fn main() {
-    require!(
-        gracealloc::is_global(),
-        "gracealloc is not the global allocator"
-    );
+    require!(gracealloc::is_global(), "gracealloc is not the global allocator");
     reach(Stage::InMain);
     register_exit_handlers();
     let key = make_key();
-    let threads: Vec<_> = (0..THREADS)
-        .map(|_| thread::spawn(move || use_thread_locals(key)))
-        .collect();
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().expect("no panic"));
+    let threads: Vec<_> = (0..THREADS).map(|_| thread::spawn(move || use_thread_locals(key))).collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
     // And the main thread's own, whose destructors run within `exit`.
     use_thread_locals(key);
 }
@@ -90,18 +76,14 @@ fn reach(stage: Stage) {
         HEAP.free(HEAP.resize(block, size * 3));
     });
     let cell = NEXT.fetch_add(1, Relaxed);
-    if LEFT
-        .put(cell as usize, allocate(SIZES[cell as usize % SIZES.len()]))
-        .is_err()
-    {
+    if LEFT.put(cell as usize, allocate(SIZES[cell as usize % SIZES.len()])).is_err() {
         fatal!("more stages than cells");
     }
 }
 
 fn allocate(size: usize) -> Block {
     let layout = Layout::from_size_align(size, 8).expect("valid");
-    HEAP.alloc(layout)
-        .unwrap_or_else(|| fatal!("null for {size} bytes"))
+    HEAP.alloc(layout).unwrap_or_else(|| fatal!("null for {size} bytes"))
 }
 
 extern "C" fn at_exit() {
@@ -179,9 +161,5 @@ extern "C" fn after_exit() {
     require!(HEAP.live() == 0, "{} objects lost", HEAP.live());
     let summary = Summary::new("early_late").with("objects", HEAP.freed());
     let figures = NAMES.iter().zip(&REACHED);
-    figures
-        .fold(summary, |summary, (name, count)| {
-            summary.with(name, count.load(Relaxed))
-        })
-        .print();
+    figures.fold(summary, |summary, (name, count)| summary.with(name, count.load(Relaxed))).print();
 }

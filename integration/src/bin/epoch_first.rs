@@ -35,10 +35,7 @@ const SMALL: usize = 1000;
 const HELD: usize = 1 << 20;
 
 fn main() {
-    require!(
-        gracealloc::is_global(),
-        "gracealloc is not the global allocator"
-    );
+    require!(gracealloc::is_global(), "gracealloc is not the global allocator");
     pin_first();
     let (nulls, small_objects) = starve();
     // And after that the epochs still turn.
@@ -94,16 +91,9 @@ struct Starved {
 
 fn starve() -> (u64, u64) {
     let gate: &'static Barrier = Box::leak(Box::new(Barrier::new(STARVED_THREADS + 1)));
-    let new = |_| Starved {
-        gate,
-        nulls: AtomicU64::new(0),
-        small_objects: AtomicU64::new(0),
-    };
+    let new = |_| Starved { gate, nulls: AtomicU64::new(0), small_objects: AtomicU64::new(0) };
     let starved: &'static [Starved] = (0..STARVED_THREADS).map(new).collect::<Vec<_>>().leak();
-    let threads: Vec<_> = starved
-        .iter()
-        .map(|starved| RawThread::start(live_starved, starved))
-        .collect();
+    let threads: Vec<_> = starved.iter().map(|starved| RawThread::start(live_starved, starved)).collect();
     gate.wait();
     let limit = os::AddressSpaceLimit::set(HEADROOM).expect("a limit");
     gate.wait();
@@ -111,16 +101,8 @@ fn starve() -> (u64, u64) {
     drop(limit);
     gate.wait();
     threads.into_iter().for_each(RawThread::join);
-    let sum = |figure: fn(&Starved) -> &AtomicU64| {
-        starved
-            .iter()
-            .map(|starved| figure(starved).load(Relaxed))
-            .sum()
-    };
-    (
-        sum(|starved| &starved.nulls),
-        sum(|starved| &starved.small_objects),
-    )
+    let sum = |figure: fn(&Starved) -> &AtomicU64| starved.iter().map(|starved| figure(starved).load(Relaxed)).sum();
+    (sum(|starved| &starved.nulls), sum(|starved| &starved.small_objects))
 }
 
 extern "C" fn live_starved(starved: *mut c_void) -> *mut c_void {
@@ -131,10 +113,7 @@ extern "C" fn live_starved(starved: *mut c_void) -> *mut c_void {
     starved.gate.wait();
     starved.gate.wait();
     let small = Layout::from_size_align(SMALL, 8).expect("valid");
-    require!(
-        Block::new(Layout::from_size_align(TOO_MUCH, 8).expect("valid"), 1).is_none(),
-        "beyond the limit"
-    );
+    require!(Block::new(Layout::from_size_align(TOO_MUCH, 8).expect("valid"), 1).is_none(), "beyond the limit");
     while let Some(block) = Block::new(small, held.len() as u64) {
         held.push(block);
     }
@@ -147,13 +126,10 @@ extern "C" fn live_starved(starved: *mut c_void) -> *mut c_void {
     starved.gate.wait();
     starved.gate.wait();
     HEAP.free(allocate(small));
-    HEAP.free(allocate(
-        Layout::from_size_align(TOO_MUCH, 8).expect("valid"),
-    ));
+    HEAP.free(allocate(Layout::from_size_align(TOO_MUCH, 8).expect("valid")));
     ptr::null_mut()
 }
 
 fn allocate(layout: Layout) -> Block {
-    HEAP.alloc(layout)
-        .unwrap_or_else(|| fatal!("null for {layout:?}"))
+    HEAP.alloc(layout).unwrap_or_else(|| fatal!("null for {layout:?}"))
 }

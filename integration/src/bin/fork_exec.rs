@@ -30,24 +30,16 @@ const OBJECTS: usize = 300;
 const CHILD: &str = "child";
 
 fn main() {
-    require!(
-        gracealloc::is_global(),
-        "gracealloc is not the global allocator"
-    );
+    require!(gracealloc::is_global(), "gracealloc is not the global allocator");
     if env::args().nth(1).is_some_and(|argument| argument == CHILD) {
         return allocate_a_lot(1);
     }
     let seed = random::seed(1);
     LazyLock::force(&HEAP);
-    let threads: Vec<_> = (0..THREADS)
-        .map(|index| thread::spawn(move || work(Rng::with_seed(seed ^ index))))
-        .collect();
+    let threads: Vec<_> = (0..THREADS).map(|index| thread::spawn(move || work(Rng::with_seed(seed ^ index)))).collect();
     (0..CHILDREN).for_each(run_child);
     STOP.store(true, Relaxed);
-    let operations = threads
-        .into_iter()
-        .map(|thread| thread.join().expect("no panic"))
-        .sum();
+    let operations = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
     EXCHANGE.drain().for_each(|block| HEAP.free(block));
     require!(HEAP.live() == 0, "{} objects lost", HEAP.live());
     Summary::new("fork_exec")
@@ -77,10 +69,7 @@ fn before_exec(seed: u64) -> io::Result<()> {
 
 fn allocate_a_lot(seed: u64) {
     let mut rng = Rng::with_seed(seed);
-    let allocate = |_| {
-        HEAP.alloc(random::layout(&mut rng))
-            .unwrap_or_else(|| fatal!("null in a child"))
-    };
+    let allocate = |_| HEAP.alloc(random::layout(&mut rng)).unwrap_or_else(|| fatal!("null in a child"));
     let blocks: Vec<_> = (0..OBJECTS).map(allocate).collect();
     blocks.into_iter().for_each(|block| HEAP.free(block));
 }
@@ -89,14 +78,10 @@ fn allocate_a_lot(seed: u64) {
 fn work(mut rng: Rng) -> u64 {
     let mut operations = 0;
     while !STOP.load(Relaxed) {
-        let Some(block) = HEAP.alloc(random::layout(&mut rng)) else {
-            fatal!("null in the parent")
-        };
+        let Some(block) = HEAP.alloc(random::layout(&mut rng)) else { fatal!("null in the parent") };
         let left = EXCHANGE.put(operations as usize, block).err();
         let found = EXCHANGE.take(rng.usize(..));
-        left.into_iter()
-            .chain(found)
-            .for_each(|block| HEAP.free(block));
+        left.into_iter().chain(found).for_each(|block| HEAP.free(block));
         operations += 1;
     }
     operations

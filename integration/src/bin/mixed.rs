@@ -35,28 +35,24 @@ struct Counts {
 }
 
 fn main() {
-    require!(
-        gracealloc::is_global(),
-        "gracealloc is not the global allocator"
-    );
+    require!(gracealloc::is_global(), "gracealloc is not the global allocator");
     let operations = random::argument(1).unwrap_or(10_000_000);
     let seed = random::seed(2);
     let cpus: &[usize] = os::allowed_cpus().expect("affinity").leak();
     let threads = 2 * cpus.len() as u64;
     let share = operations.div_ceil(threads);
-    let start =
-        |index| thread::spawn(move || Worker::new(Rng::with_seed(seed ^ index), cpus).run(share));
+    let start = |index| thread::spawn(move || Worker::new(Rng::with_seed(seed ^ index), cpus).run(share));
     let running: Vec<_> = (0..threads).map(start).collect();
-    let total = running.into_iter().fold(Counts::default(), |sum, thread| {
-        sum.plus(
-            thread
-                .join()
-                .unwrap_or_else(|_| fatal!("a thread panicked")),
-        )
-    });
+    let total = running
+        .into_iter()
+        .fold(Counts::default(), |sum, thread| sum.plus(thread.join().unwrap_or_else(|_| fatal!("a thread panicked"))));
     EXCHANGE.drain().for_each(|block| HEAP.free(block));
     require!(HEAP.live() == 0, "{} objects lost", HEAP.live());
+    // What the allocator itself believes, when all that is cached has gone back to where it came from.
+    gracealloc::trim();
+    let stats = gracealloc::stats();
     Summary::new("mixed")
+        .with("rseq", stats.rseq.into())
         .with("seed", seed)
         .with("threads", threads)
         .with("operations", total.operations)
@@ -65,6 +61,8 @@ fn main() {
         .with("moves", total.moves)
         .with("trims", total.trims)
         .with("nulls", HEAP.nulls())
+        .with("live_bytes", stats.live_bytes)
+        .with("lost_objects", stats.lost_objects)
         .print();
 }
 
@@ -89,12 +87,7 @@ struct Worker {
 
 impl Worker {
     fn new(rng: Rng, cpus: &'static [usize]) -> Self {
-        Self {
-            rng,
-            cpus,
-            held: Fixed::new(HELD).expect("address space"),
-            counts: Counts::default(),
-        }
+        Self { rng, cpus, held: Fixed::new(HELD).expect("address space"), counts: Counts::default() }
     }
 
     fn run(mut self, operations: u64) -> Counts {
@@ -137,11 +130,7 @@ impl Worker {
 
     fn allocate(&mut self) {
         let layout = random::layout(&mut self.rng);
-        let block = if self.rng.u32(..4) == 0 {
-            HEAP.alloc_zeroed(layout)
-        } else {
-            HEAP.alloc(layout)
-        };
+        let block = if self.rng.u32(..4) == 0 { HEAP.alloc_zeroed(layout) } else { HEAP.alloc(layout) };
         self.counts.operations += 1;
         if let Some(block) = block {
             self.held.push(block);

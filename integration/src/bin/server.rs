@@ -34,15 +34,9 @@ const KEYS: u64 = 200;
 type Store = Arc<[Mutex<HashMap<u64, Vec<u8>>>; 16]>;
 
 fn main() -> io::Result<()> {
-    require!(
-        gracealloc::is_global(),
-        "gracealloc is not the global allocator"
-    );
+    require!(gracealloc::is_global(), "gracealloc is not the global allocator");
     let seed = random::seed(1);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_io()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_io().build()?;
     let figures = runtime.block_on(run(seed))?;
     Summary::new("server")
         .with("seed", seed)
@@ -68,11 +62,7 @@ async fn run(seed: u64) -> io::Result<Figures> {
     let server = tokio::spawn(serve(listener));
     let mut clients = JoinSet::new();
     for client in 0..CONNECTIONS {
-        clients.spawn(async move {
-            Client::new(client, seed)
-                .run(TcpStream::connect(address).await?)
-                .await
-        });
+        clients.spawn(async move { Client::new(client, seed).run(TcpStream::connect(address).await?).await });
     }
     let mut figures = Figures::default();
     while let Some(client) = clients.join_next().await {
@@ -148,11 +138,7 @@ struct Client {
 impl Client {
     fn new(index: u64, seed: u64) -> Self {
         let keys = index * KEYS..(index + 1) * KEYS;
-        Self {
-            rng: Rng::with_seed(seed ^ index),
-            keys,
-            stored: HashMap::new(),
-        }
+        Self { rng: Rng::with_seed(seed ^ index), keys, stored: HashMap::new() }
     }
 
     async fn run(self, stream: TcpStream) -> io::Result<Figures> {
@@ -200,12 +186,7 @@ async fn receive(
         let found = input.read_u8().await? == 1;
         let got = read_value(&mut input).await?;
         let right = found == expected.is_some() && got == expected.map(value).unwrap_or_default();
-        require!(
-            right,
-            "response {}: {} bytes, not version {expected:?}",
-            figures.requests,
-            got.len()
-        );
+        require!(right, "response {}: {} bytes, not version {expected:?}", figures.requests, got.len());
         figures.requests += 1;
         figures.found += u64::from(found);
         figures.bytes += got.len() as u64;

@@ -36,38 +36,23 @@ const THREADS: u64 = 4;
 /// The signals and their periods, about 1 and 0.7 kHz.
 const TIMERS: [(i32, i64); 2] = [(libc::SIGALRM, 1_000_000), (libc::SIGUSR1, 1_430_000)];
 /// Per class: size, and how many a handler takes at once (4 KiB and above: more than a magazine holds).
-const BURSTS: [(usize, usize); 6] = [
-    (16, 40),
-    (64, 8),
-    (512, 40),
-    (1000, 3),
-    (4096, 40),
-    (32_768, 10),
-];
+const BURSTS: [(usize, usize); 6] = [(16, 40), (64, 8), (512, 40), (1000, 3), (4096, 40), (32_768, 10)];
 const BURST: usize = 40;
 
 fn main() {
-    require!(
-        gracealloc::is_global(),
-        "gracealloc is not the global allocator"
-    );
+    require!(gracealloc::is_global(), "gracealloc is not the global allocator");
     let per_thread = random::argument(1).unwrap_or(2000);
     let seed = random::seed(2);
     LazyLock::force(&HEAP);
     TIMERS.iter().for_each(|&(signal, _)| install(signal));
     let start = |index| thread::spawn(move || work(Rng::with_seed(seed ^ index), per_thread));
     let threads: Vec<_> = (0..THREADS).map(start).collect();
-    let operations: u64 = threads
-        .into_iter()
-        .map(|thread| thread.join().expect("no panic"))
-        .sum();
+    let operations: u64 = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
     EXCHANGE.drain().for_each(|block| HEAP.free(block));
     require!(HEAP.live() == 0, "{} objects lost", HEAP.live());
-    require!(
-        gracealloc::context() == Context::Preemptible,
-        "not preemptible at the end"
-    );
+    require!(gracealloc::context() == Context::Preemptible, "not preemptible at the end");
     Summary::new("signals")
+        .with("rseq", gracealloc::stats().rseq.into())
         .with("seed", seed)
         .with("signals", SIGNALS.load(Relaxed))
         .with("operations", operations)
@@ -90,24 +75,16 @@ extern "C" fn on_signal(_: i32) {
 
 fn handle() {
     let _section = gracealloc::atomic_section();
-    require!(
-        gracealloc::context() == Context::Atomic,
-        "a handler's context is not atomic"
-    );
+    require!(gracealloc::context() == Context::Atomic, "a handler's context is not atomic");
     TAKEN.set(TAKEN.get() + 1);
     let turn = SIGNALS.fetch_add(1, Relaxed) as usize;
     let (size, count) = BURSTS[turn % BURSTS.len()];
     let mut burst = [const { None }; BURST];
-    burst[..count]
-        .iter_mut()
-        .for_each(|cell| *cell = allocate(size));
+    burst[..count].iter_mut().for_each(|cell| *cell = allocate(size));
     if let Some(block) = burst[0].take() {
         leave(turn, block);
     }
-    burst
-        .into_iter()
-        .flatten()
-        .for_each(|block| HEAP.free(block));
+    burst.into_iter().flatten().for_each(|block| HEAP.free(block));
 }
 
 fn allocate(size: usize) -> Option<Block> {
@@ -162,8 +139,7 @@ fn install(signal: i32) {
     action.sa_sigaction = on_signal as extern "C" fn(i32) as usize;
     action.sa_flags = libc::SA_RESTART;
     // SAFETY: the handler has the type that these flags ask for, and uses only what is async-signal-safe.
-    os::check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) })
-        .expect("sigaction");
+    os::check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }).expect("sigaction");
 }
 
 /// A timer that signals the thread which made it.
@@ -181,12 +157,10 @@ impl Timer {
         times.it_value.tv_nsec = period;
         let mut timer = ptr::null_mut();
         // SAFETY: the event is valid for reads, the timer for writes.
-        let made =
-            unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
+        let made = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
         os::check(made).expect("timer_create");
         // SAFETY: the timer exists, `times` is valid for reads.
-        os::check(unsafe { libc::timer_settime(timer, 0, &raw const times, ptr::null_mut()) })
-            .expect("timer_settime");
+        os::check(unsafe { libc::timer_settime(timer, 0, &raw const times, ptr::null_mut()) }).expect("timer_settime");
         Self(timer)
     }
 

@@ -22,10 +22,7 @@ const SIZES: [usize; 8] = [8, 24, 64, 200, 1000, 4096, 20_000, 100_000];
 type Gift = [Option<Block>; SIZES.len()];
 
 fn main() {
-    require!(
-        gracealloc::is_global(),
-        "gracealloc is not the global allocator"
-    );
+    require!(gracealloc::is_global(), "gracealloc is not the global allocator");
     let mut gifts: [Gift; AT_A_TIME] = array::from_fn(|_| Gift::default());
     let mut peaks = [0; 2];
     for first in (0..THREADS).step_by(AT_A_TIME) {
@@ -51,9 +48,7 @@ fn run_wave(gifts: &mut [Gift]) {
     };
     let threads: Vec<_> = gifts.iter_mut().map(start).collect();
     for (gift, thread) in gifts.iter_mut().zip(threads) {
-        *gift = thread
-            .join()
-            .unwrap_or_else(|_| fatal!("a thread panicked"));
+        *gift = thread.join().unwrap_or_else(|_| fatal!("a thread panicked"));
     }
 }
 
@@ -67,13 +62,10 @@ fn live(gift: Gift) -> Gift {
 }
 
 fn free_gift(gift: Gift) {
-    gift.into_iter()
-        .flatten()
-        .for_each(|block| HEAP.free(block));
+    gift.into_iter().flatten().for_each(|block| HEAP.free(block));
 }
 
 fn allocate(size: usize) -> Block {
     let layout = Layout::from_size_align(size, 8).expect("valid");
-    HEAP.alloc(layout)
-        .unwrap_or_else(|| fatal!("null for {size} bytes"))
+    HEAP.alloc(layout).unwrap_or_else(|| fatal!("null for {size} bytes"))
 }
