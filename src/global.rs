@@ -10,10 +10,11 @@
 
 use crate::context;
 use crate::platform::{fork, pin};
-use crate::size_class::SizeClass;
+use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
 use crate::{cache, config, slab};
 use core::alloc::{GlobalAlloc, Layout};
+use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use once_cell::race::OnceBool;
@@ -56,14 +57,20 @@ impl GraceAlloc {
 unsafe impl GlobalAlloc for GraceAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(class) = SizeClass::of(layout) else { return alloc_large(layout, false) };
+        let class = match SizeClass::of(layout) {
+            Ok(class) => class,
+            Err(kind) => return alloc_other(kind, layout, false),
+        };
         let object = cache::alloc(class);
         if object.is_null() { alloc_slow(class) } else { object }
     }
 
     #[inline]
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        let Some(class) = SizeClass::of(layout) else { return free_large(ptr, layout) };
+        let class = match SizeClass::of(layout) {
+            Ok(class) => class,
+            Err(kind) => return free_other(kind, ptr, layout),
+        };
         if !cache::free(class, ptr) {
             free_slow(class, ptr);
         }
@@ -71,18 +78,17 @@ unsafe impl GlobalAlloc for GraceAlloc {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         match SizeClass::of(layout) {
-            None => alloc_large(layout, true),
-            Some(SizeClass::NONE) => ptr::null_mut(),
-            Some(_) if !cache::is_ready() && !start() => ptr::null_mut(),
-            Some(class) => or_reclaim(|| cache::alloc_zeroed(class)),
+            Ok(_) if !cache::is_ready() && !start() => ptr::null_mut(),
+            Ok(class) => or_reclaim(|| cache::alloc_zeroed(class)),
+            Err(kind) => alloc_other(kind, layout, true),
         }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
         match (SizeClass::of(layout), SizeClass::of(new)) {
-            (Some(old), Some(new)) if old == new => ptr,
-            (None, None) if !context::is_atomic() => {
+            (Ok(old), Ok(new)) if old == new => ptr,
+            (Err(_), Err(_)) if !context::is_atomic() => {
                 let _slow = SlowPath::enter();
                 slab::large::realloc(ptr, layout, new)
             }
@@ -111,7 +117,7 @@ impl GraceAlloc {
 #[cold]
 #[inline(never)]
 fn alloc_slow(class: SizeClass) -> *mut u8 {
-    if class == SizeClass::NONE || (!cache::is_ready() && !start()) {
+    if !cache::is_ready() && !start() {
         return ptr::null_mut();
     }
     or_reclaim(|| cache::alloc_slow(class))
@@ -120,9 +126,6 @@ fn alloc_slow(class: SizeClass) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn free_slow(class: SizeClass, object: *mut u8) {
-    if class == SizeClass::NONE {
-        return; // size 0: nothing was allocated
-    }
     if !cache::is_ready() && !start() {
         return; // no memory to begin with, so this cannot be ours
     }
@@ -147,10 +150,11 @@ fn reclaim() -> usize {
 
 #[cold]
 #[inline(never)]
-fn alloc_large(layout: Layout, zeroed: bool) -> *mut u8 {
-    if context::is_atomic() || (!cache::is_ready() && !start()) {
+fn alloc_other(kind: Kind, layout: Layout, zeroed: bool) -> *mut u8 {
+    if kind == Kind::Nothing || context::is_atomic() || (!cache::is_ready() && !start()) {
         return ptr::null_mut(); // the reserve has nothing of this size
     }
+    start_backing();
     or_reclaim(|| {
         let slow = SlowPath::enter();
         cache::passing(&slow);
@@ -160,7 +164,10 @@ fn alloc_large(layout: Layout, zeroed: bool) -> *mut u8 {
 
 #[cold]
 #[inline(never)]
-fn free_large(object: *mut u8, layout: Layout) {
+fn free_other(kind: Kind, object: *mut u8, layout: Layout) {
+    if kind == Kind::Nothing {
+        return; // nothing was allocated
+    }
     let slow = SlowPath::enter();
     if slow.may_block() {
         slab::large::free(object, layout);
@@ -185,24 +192,49 @@ fn start() -> bool {
 /// The part of start-up that takes other people's locks: in the first slow path that may block.
 fn finish_start() {
     static DONE: AtomicBool = AtomicBool::new(false);
-    if DONE.load(Relaxed) || context::is_atomic() || DONE.swap(true, Relaxed) {
-        return;
+    if !DONE.load(Relaxed) && !context::is_atomic() && !DONE.swap(true, Relaxed) {
+        let _slow = SlowPath::enter();
+        pin::own_object(); // before anything is registered that points into this object
+        fork::register(before_fork, after_fork, after_fork);
     }
-    let _slow = SlowPath::enter();
-    pin::own_object(); // before anything is registered that points into this object
-    slab::touch_backing(); // its fork handlers first, so that ours run before them and lock in order
-    fork::register(before_fork, after_fork, after_fork);
+    if slab::wants_backing() {
+        start_backing();
+    }
+}
+
+/// Brings the backing to life before it is first used, and with none of our locks held.
+///
+/// Fork handlers run in the opposite order of their registration, and our locks come before the backing's. So after the
+/// backing registered its own, ours are registered once more: they run first, and those registered at the start find
+/// the locks held.
+fn start_backing() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !context::is_atomic() && !DONE.swap(true, Relaxed) {
+        let _slow = SlowPath::enter();
+        slab::backing::touch();
+        fork::register(before_fork, after_fork, after_fork);
+        slab::backing::set_ready();
+    }
+}
+
+thread_local! {
+    /// How many of our fork handlers have run on this thread without their counterpart.
+    static FORKING: Cell<u32> = const { Cell::new(0) };
 }
 
 extern "C" fn before_fork() {
-    core::mem::forget(context::atomic_section()); // until after: nothing on this thread may want the locks
-    cache::lock_all();
+    if FORKING.replace(FORKING.get() + 1) == 0 {
+        core::mem::forget(context::atomic_section()); // until after: nothing on this thread may want the locks
+        cache::lock_all();
+    }
 }
 
 extern "C" fn after_fork() {
-    // SAFETY: `before_fork` ran on this thread.
-    unsafe { cache::unlock_all() };
-    context::end_forgotten();
+    if FORKING.replace(FORKING.get() - 1) == 1 {
+        // SAFETY: `before_fork` ran on this thread.
+        unsafe { cache::unlock_all() };
+        context::end_forgotten();
+    }
 }
 
 /// Whether [`GraceAlloc`] is the program's global allocator. A library may use it directly even where it is not.

@@ -107,6 +107,7 @@ pub(crate) fn reclaim() -> usize {
             slab::put_all(class, &magazine);
             depot.put_empty(magazine);
         }
+        slab::reserve::close(class);
     }
     slab::purge()
 }

@@ -15,7 +15,7 @@
 //! the kernel: their callers have raised the context count and were not in atomic context before.
 
 mod address_map;
-mod backing;
+pub(crate) mod backing;
 mod bits;
 pub(crate) mod large;
 pub(crate) mod marks;
@@ -99,9 +99,9 @@ pub(crate) fn purge() -> usize {
     segment::decay(true)
 }
 
-/// Brings the backing to life; see [`backing::touch`].
-pub(crate) fn touch_backing() {
-    backing::touch();
+/// Whether the backing should be brought to life now: it is not, and small objects alone will soon need it.
+pub(crate) fn wants_backing() -> bool {
+    !backing::is_ready() && segment::wants_backing()
 }
 
 /// Takes every lock of this layer, in order, for fork.

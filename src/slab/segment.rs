@@ -40,12 +40,19 @@ pub(crate) const UNIT_BYTES: usize = 32 << 10;
 /// Units of a segment.
 pub(crate) const UNITS: usize = SEGMENT_BYTES / UNIT_BYTES;
 
+const LAYOUT: Layout = match Layout::from_size_align(SEGMENT_BYTES, SEGMENT_BYTES) {
+    Ok(layout) => layout,
+    Err(_) => unreachable!(),
+};
+
 /// How many wholly free segments stay when others go back.
 const CUSHION: usize = 1;
 
 /// The state of a segment that is kept out of its memory.
 pub(crate) struct Segment {
     base: AtomicPtr<u8>,
+    /// The block came from the system, not from the backing.
+    mapped: AtomicBool,
     number: AtomicU32,
     /// On the stack of marked segments.
     pub(super) link: AtomicU32,
@@ -56,6 +63,7 @@ pub(crate) struct Segment {
     pub(super) spans: [Span; UNITS],
     pub(super) free: Bits,
     pub(super) free_marks: Bits,
+    #[expect(dead_code, reason = "laid out with the others; deferral sets them")]
     pub(super) deferred: Bits,
 }
 
@@ -210,19 +218,20 @@ fn first_run(free: u128, n: usize) -> Option<usize> {
 
 fn add_segment(held: &mut Guard<'_, Segments>) -> Option<&'static Segment> {
     let segment = unused_record(held)?;
-    let layout = Layout::from_size_align(SEGMENT_BYTES, SEGMENT_BYTES).ok()?;
-    let (base, mut zero) = backing::alloc_block(layout);
-    if base.is_null() || !address_map::set_segment(base.addr(), Some(segment)) {
-        if !base.is_null() {
-            // SAFETY: just allocated with this layout.
-            unsafe { backing::dealloc(base, layout) };
-        }
+    let Some(block) = backing::alloc_block(LAYOUT) else {
+        retire_record(held, segment);
+        return None;
+    };
+    if !address_map::set_segment(block.base.addr(), Some(segment)) {
+        // SAFETY: just allocated, and used by nobody.
+        unsafe { backing::dealloc_block(block.base, block.mapped, LAYOUT) };
         retire_record(held, segment);
         return None;
     }
     // SAFETY: the whole block is ours and holds nothing yet.
-    zero = zero || unsafe { memory::purge(base, SEGMENT_BYTES) };
-    segment.base.store(base, Release);
+    let zero = block.zero || unsafe { memory::purge(block.base, SEGMENT_BYTES) };
+    segment.base.store(block.base, Release);
+    segment.mapped.store(block.mapped, Relaxed);
     let fresh = if zero { u128::MAX } else { 0 };
     *segment.units(held) = Units { free: u128::MAX, zero: fresh, dirty: 0, stale: 0, next: 0, prev: 0, idle: 0 };
     held.wholly_free += 1;
@@ -278,6 +287,11 @@ fn unlink(held: &mut Guard<'_, Segments>, segment: &'static Segment) {
         ARENA.get(prev).units(held).next = next
     }
     if next == 0 { held.tail = prev } else { ARENA.get(next).units(held).prev = prev }
+}
+
+/// Whether the mapped segments are half used, so that the next ones should come from the backing.
+pub(super) fn wants_backing() -> bool {
+    UNITS_USED.load(Relaxed) > UNITS / 2
 }
 
 /// One decay pass: purges units that were already dirty at the last pass (all dirty ones if `at_once`), and gives back
@@ -352,16 +366,15 @@ fn give_back(held: &mut Guard<'_, Segments>, segment: &'static Segment, at_once:
     if !ripe || held.wholly_free <= CUSHION {
         return false;
     }
-    let layout = Layout::from_size_align(SEGMENT_BYTES, SEGMENT_BYTES).expect("constants");
-    let base = segment.base();
+    let (base, mapped) = (segment.base(), segment.mapped.load(Relaxed));
     UNITS_DIRTY.fetch_sub(segment.units(held).dirty.count_ones() as usize, Relaxed);
     unlink(held, segment);
     held.wholly_free -= 1;
     LIVE.fetch_sub(1, Relaxed);
     address_map::set_segment(base.addr(), None);
     retire_record(held, segment);
-    // SAFETY: came from `alloc_block` with this layout; wholly free, unlinked, and unknown to the map.
-    unsafe { backing::dealloc(base, layout) };
+    // SAFETY: came from `alloc_block`; wholly free, unlinked, and unknown to the map.
+    unsafe { backing::dealloc_block(base, mapped, LAYOUT) };
     true
 }
 
