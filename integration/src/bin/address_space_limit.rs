@@ -18,7 +18,7 @@ static GLOBAL: GraceAlloc = GraceAlloc;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-const HEADROOM: usize = 128 * MIB;
+const HEADROOM: usize = 64 * MIB;
 /// No size gets as many objects.
 const HELD: usize = 2 * HEADROOM / LAYOUTS[0].0;
 /// Size and alignment; small ones again at the end, from what the large ones gave back.
@@ -72,7 +72,8 @@ fn main() {
 /// Allocates until null, frees every second object, allocates most of that again, frees all.
 fn fill_twice(layout: Layout, held: &mut Fixed<Block>) -> u64 {
     fill(layout, held, HELD);
-    let (all, expected) = (held.len(), HEADROOM / 16 / layout.size().max(layout.align()));
+    let all = held.len();
+    let expected = (HEADROOM / 16 / layout.size().max(layout.align())).max(1);
     require!(all >= expected, "{layout:?}: null after {all} objects, but {expected} at least should fit");
     check(held);
     // Backwards, so that what moves to a freed one's place has been passed already.
