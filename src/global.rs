@@ -195,7 +195,7 @@ fn finish_start() {
     }
     let _slow = SlowPath::enter();
     pin::own_object(); // before anything is registered that points into this object
-    slab::touch_backing(); // its fork handlers first, so that ours run before them and lock in order
+    slab::backing::touch(); // its fork handlers first, so that ours run before them and lock in order
     fork::register(before_fork, after_fork, after_fork);
 }
 
