@@ -1,7 +1,7 @@
 //! The allocator underneath, for large objects: jemalloc, or the system's without that feature.
 //!
-//! It is called only in preemptible or reader context, with the thread's context count raised and none of our locks
-//! held, and never calls us.
+//! It is called only in preemptible or reader context, with the thread's context count raised. It may be called with
+//! our locks held (its locks come after ours, in fork too), and never calls us.
 //!
 //! Objects are asked for with at least a page: two that are large only by their alignment must not start in one page,
 //! because the address map has one entry a page.

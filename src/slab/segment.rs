@@ -2,7 +2,8 @@
 //!
 //! The blocks are mapped from the system and not taken from the backing. Measured: for a block of 4 MiB, aligned to
 //! 4 MiB, jemalloc maps two to three times as much and keeps what it maps, so that at an address-space limit freed
-//! segments were of no use to anybody. Mapped ones read as zero and really go back.
+//! segments were of no use to anybody. Mapped ones read as zero and really go back. Only where the system has no more is
+//! the backing asked, which may have kept some.
 //!
 //! ```text
 //!   block, 4 MiB, aligned     | unit 0 | unit 1 | unit 2 | ...            | unit 127 |    32 KiB each
@@ -20,18 +21,18 @@
 //! - A record stays mapped after its block went back; its number is used again. `link` and `listed` belong to the stack
 //!   of marked segments and survive that.
 //!
-//! Lock order: a class's bin, then [`SEGMENTS`].
+//! Lock order: a class's bin, then [`SEGMENTS`], then the backing's own.
 
-use super::address_map;
 use super::bits::Bits;
 use super::span::Span;
+use super::{address_map, backing};
 use crate::arena::{Arena, Record};
 use crate::platform::lock::{Guard, Lock};
 use crate::platform::memory;
 use crate::tagged_stack::Nodes;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, Release},
@@ -55,6 +56,8 @@ const CUSHION: usize = 1;
 /// The state of a segment that is kept out of its memory.
 pub(crate) struct Segment {
     base: AtomicPtr<u8>,
+    /// The block came from the system, not from the backing.
+    mapped: AtomicBool,
     number: AtomicU32,
     /// On the stack of marked segments.
     pub(super) link: AtomicU32,
@@ -232,15 +235,24 @@ fn add_segment(held: &mut Guard<'_, Segments>) -> Option<&'static Segment> {
     Some(segment)
 }
 
-/// Maps a block for the segment and makes it known.
+/// Gets a block for the segment and makes it known.
 fn new_block(segment: &'static Segment) -> Option<*mut u8> {
-    let base = memory::map_aligned(LAYOUT)?.as_ptr();
-    if address_map::set_segment(base.addr(), Some(segment)) {
+    let mapped = memory::map_aligned(LAYOUT);
+    let base = mapped.map_or_else(|| backing::alloc(LAYOUT, true), NonNull::as_ptr);
+    segment.mapped.store(mapped.is_some(), Relaxed);
+    if !base.is_null() && address_map::set_segment(base.addr(), Some(segment)) {
         return Some(base);
     }
-    // SAFETY: just mapped, and used by nobody.
-    unsafe { memory::unmap(base, LAYOUT) };
+    if !base.is_null() {
+        release_block(segment, base);
+    }
     None
+}
+
+/// Gives a block back that nobody uses any more.
+fn release_block(segment: &Segment, base: *mut u8) {
+    // SAFETY: the block came from where `mapped` says, with this layout; the callers are its last users.
+    unsafe { if segment.mapped.load(Relaxed) { memory::unmap(base, LAYOUT) } else { backing::dealloc(base, LAYOUT) } }
 }
 
 fn unused_record(held: &mut Guard<'_, Segments>) -> Option<&'static Segment> {
@@ -371,8 +383,7 @@ fn give_back(held: &mut Guard<'_, Segments>, segment: &'static Segment, at_once:
     LIVE.fetch_sub(1, Relaxed);
     address_map::set_segment(base.addr(), None);
     retire_record(held, segment);
-    // SAFETY: came from `map_aligned`; wholly free, unlinked, and unknown to the map.
-    unsafe { memory::unmap(base, LAYOUT) };
+    release_block(segment, base); // wholly free, unlinked, and unknown to the map
     true
 }
 

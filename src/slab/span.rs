@@ -176,9 +176,10 @@ impl At {
     /// Puts a span that has free objects into its bin's list if it is not there.
     fn list(self, bin: &mut Guard<'_, Bin>) {
         let span = self.span();
-        if span.free.load(Relaxed) == 0 || span.listed.swap(true, Relaxed) {
+        if span.free.load(Relaxed) == 0 || span.listed.load(Relaxed) {
             return;
         }
+        span.listed.store(true, Relaxed);
         let number = self.number();
         span.next.store(0, Relaxed);
         span.prev.store(bin.tail, Relaxed);

@@ -15,6 +15,12 @@ pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
 /// Maps zeroed memory at a multiple of the layout's alignment, which is a multiple of the page size.
 pub(crate) fn map_aligned(layout: Layout) -> Option<NonNull<u8>> {
     let (bytes, align) = (layout.size(), layout.align());
+    let at = map(bytes)?; // next to an aligned block of the same size it is aligned by itself
+    if at.as_ptr().align_offset(align) == 0 {
+        return Some(at);
+    }
+    // SAFETY: the mapping just made.
+    unsafe { munmap(at.as_ptr(), bytes) };
     let at = map(bytes + align)?.as_ptr();
     let lead = at.align_offset(align);
     // SAFETY: head and tail of the mapping just made, around the block, which stays.
