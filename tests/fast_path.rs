@@ -14,7 +14,7 @@ use std::process::Command;
 
 /// The most instructions of a fast path, from its first to its `ret`.
 const BOUNDS: [(&str, usize); 4] =
-    [("probe_alloc_fixed", 50), ("probe_dealloc_fixed", 50), ("probe_alloc_any", 50), ("probe_dealloc_any", 50)];
+    [("probe_alloc_fixed", 28), ("probe_dealloc_fixed", 28), ("probe_alloc_any", 38), ("probe_dealloc_any", 38)];
 
 const MANIFEST: &str = r#"
 [package]
