@@ -87,3 +87,40 @@ fn apply_span(at: At) {
     }
     span::adopt(at);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::AtomicBool;
+    use std::alloc::Layout;
+
+    /// A class that no other test of this process uses.
+    fn class() -> SizeClass {
+        SizeClass::of(Layout::new::<[u64; 26]>()).unwrap()
+    }
+
+    /// Marks objects while another thread applies; afterwards one more application finds the last of them.
+    fn round(objects: usize) {
+        let taken: Vec<_> = (0..objects).map(|_| super::super::take_one(class()).unwrap().0).collect();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                while !over.load(Relaxed) {
+                    apply();
+                }
+            });
+            taken.iter().for_each(|&object| mark_free(class(), object));
+            over.store(true, Relaxed);
+        });
+        apply();
+    }
+
+    #[test]
+    fn no_mark_is_missed_while_marks_are_applied() {
+        for n in 0..if cfg!(miri) { 3 } else { 1000 } {
+            round(1 + n % 40);
+            let (objects, free) = super::super::objects(class());
+            assert_eq!(objects, free, "round {n}: a marked object did not come back");
+        }
+    }
+}

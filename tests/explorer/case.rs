@@ -48,11 +48,7 @@ pub(crate) struct Case {
 
 impl Case {
     /// A program for each thread. Any number of preemptions and migrations, on as many CPUs as there are slots.
-    pub(crate) fn new(
-        name: &'static str,
-        cells: Cells,
-        programs: &[&[&'static Routine<Cells>]],
-    ) -> Case {
+    pub(crate) fn new(name: &'static str, cells: Cells, programs: &[&[&'static Routine<Cells>]]) -> Case {
         Case {
             name,
             cells,
@@ -77,25 +73,14 @@ impl Case {
     }
 
     pub(crate) fn breaks(&self, bug: Bug, expected: &str) {
-        self.run(bug)
-            .assert_breach(&format!("{}, {bug:?}", self.name), expected);
+        self.run(bug).assert_breach(&format!("{}, {bug:?}", self.name), expected);
     }
 
     fn run(&self, bug: Bug) -> Report {
         let cpus = self.cells.slots.len() as Cpu;
-        let machine = Machine {
-            cpus,
-            handler: self.handler.clone(),
-            kernel: kernel_with(bug),
-        };
-        let cells = Cells {
-            bug,
-            ..self.cells.clone()
-        };
-        explore(
-            &machine,
-            World::new(cells, &self.programs, cpus, self.bounds),
-        )
+        let machine = Machine { cpus, handler: self.handler.clone(), kernel: kernel_with(bug) };
+        let cells = Cells { bug, ..self.cells.clone() };
+        explore(&machine, World::new(cells, &self.programs, cpus, self.bounds))
     }
 }
 

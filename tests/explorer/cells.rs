@@ -72,12 +72,7 @@ pub(crate) struct Peeked {
 impl Cells {
     /// One page for each list of objects, in this order: the slots (`None` is EMPTY), the fulls, the empties.
     /// `loose` are in the users' hands, by thread. Objects count from 1.
-    pub(crate) fn new(
-        slots: &[Option<&[Object]>],
-        fulls: &[&[Object]],
-        empties: usize,
-        loose: &[&[Object]],
-    ) -> Self {
+    pub(crate) fn new(slots: &[Option<&[Object]>], fulls: &[&[Object]], empties: usize, loose: &[&[Object]]) -> Self {
         let mut cells = Cells {
             bug: Bug::None,
             magazines: vec![Page::default()],
@@ -87,10 +82,7 @@ impl Cells {
             hands: loose.iter().map(|hand| hand.to_vec()).collect(),
             objects: 0,
         };
-        cells.slots = slots
-            .iter()
-            .map(|slot| slot.map_or(EMPTY, |objects| cells.page(objects)))
-            .collect();
+        cells.slots = slots.iter().map(|slot| slot.map_or(EMPTY, |objects| cells.page(objects))).collect();
         cells.fulls = fulls.iter().map(|objects| cells.page(objects)).collect();
         cells.empties = (0..empties).map(|_| cells.page(&[])).collect();
         let live = cells.magazines.iter().map(|page| page.count).sum::<u8>();
@@ -99,11 +91,7 @@ impl Cells {
     }
 
     fn page(&mut self, objects: &[Object]) -> Magazine {
-        let mut page = Page {
-            count: objects.len() as u8,
-            capacity: CAPACITY,
-            ..Page::default()
-        };
+        let mut page = Page { count: objects.len() as u8, capacity: CAPACITY, ..Page::default() };
         page.objects[..objects.len()].copy_from_slice(objects);
         self.magazines.push(page);
         self.magazines.len() - 1

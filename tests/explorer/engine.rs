@@ -107,9 +107,5 @@ pub(crate) const ANY: u8 = u8::MAX;
 
 impl Bounds {
     /// The states seen close the loop of every preemption and migration; a handler changes something each time.
-    pub(crate) const NO_SIGNALS: Bounds = Bounds {
-        preemptions: ANY,
-        migrations: ANY,
-        signals: 0,
-    };
+    pub(crate) const NO_SIGNALS: Bounds = Bounds { preemptions: ANY, migrations: ANY, signals: 0 };
 }

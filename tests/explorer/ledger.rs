@@ -25,12 +25,7 @@ impl Model for Cells {
     type Registers = Registers;
 
     fn forget(registers: &mut Registers) {
-        (
-            registers.cpu,
-            registers.magazine,
-            registers.count,
-            registers.object,
-        ) = (0, EMPTY, 0, 0);
+        (registers.cpu, registers.magazine, registers.count, registers.object) = (0, EMPTY, 0, 0);
     }
 
     fn check(&self, registers: &[&Registers], when: When) -> Result<(), String> {
@@ -49,11 +44,7 @@ impl Cells {
         if self.magazines[EMPTY] != Page::default() {
             return Err("EMPTY is written".into());
         }
-        match self
-            .magazines
-            .iter()
-            .position(|page| page.count > page.capacity)
-        {
+        match self.magazines.iter().position(|page| page.count > page.capacity) {
             Some(magazine) => Err(format!("magazine {magazine} counts more than it can hold")),
             None => Ok(()),
         }
@@ -75,19 +66,9 @@ impl Cells {
 
     fn check_magazines(&self, registers: &[&Registers]) -> Result<(), String> {
         let mut places = vec![0; self.magazines.len()];
-        let carried = registers
-            .iter()
-            .flat_map(|registers| [registers.held, registers.fresh])
-            .flatten();
-        let queued = self
-            .slots
-            .iter()
-            .chain(&self.fulls)
-            .chain(&self.empties)
-            .copied();
-        queued
-            .chain(carried)
-            .for_each(|magazine| places[magazine] += 1);
+        let carried = registers.iter().flat_map(|registers| [registers.held, registers.fresh]).flatten();
+        let queued = self.slots.iter().chain(&self.fulls).chain(&self.empties).copied();
+        queued.chain(carried).for_each(|magazine| places[magazine] += 1);
         let wrong = (EMPTY + 1..places.len()).find(|&magazine| places[magazine] != 1);
         match wrong.map(|magazine| (magazine, places[magazine])) {
             None => Ok(()),
@@ -98,14 +79,10 @@ impl Cells {
 
     fn check_objects(&self, registers: &[&Registers]) -> Result<(), String> {
         let mut places = vec![0; usize::from(self.objects) + 1];
-        let live = self
-            .magazines
-            .iter()
-            .flat_map(|page| &page.objects[..usize::from(page.count)]);
+        let live = self.magazines.iter().flat_map(|page| &page.objects[..usize::from(page.count)]);
         let freeing = registers.iter().flat_map(|registers| &registers.freeing);
         let held = self.hands.iter().flatten().chain(freeing);
-        live.chain(held)
-            .for_each(|&object| places[usize::from(object)] += 1);
+        live.chain(held).for_each(|&object| places[usize::from(object)] += 1);
         if places[0] > 0 {
             return Err("a cell below the count holds no object".into());
         }

@@ -32,12 +32,10 @@ static TAKE: Routine<Cells> = Routine {
             Bug::RemoteLoadsThenStores => Call(&SWAP_IN_TWO),
             _ => Call(&SWAP),
         }),
-        Private(
-            |c| match c.registers.held.take_if(|magazine| *magazine == EMPTY) {
-                Some(_) => Return,
-                None => Next,
-            },
-        ),
+        Private(|c| match c.registers.held.take_if(|magazine| *magazine == EMPTY) {
+            Some(_) => Return,
+            None => Next,
+        }),
         Shared("membarrier", |c| match c.memory.bug {
             Bug::RemoteWithoutMembarrier => Next,
             _ => Membarrier,
@@ -96,7 +94,6 @@ fn take_objects_out(c: &mut CellCore) -> Flow<Cells> {
     page.count = 0;
     let objects = page.objects;
     let out = &objects[..usize::from(count)];
-    out.iter()
-        .for_each(|&object| c.memory.give_to_user(c.thread, object));
+    out.iter().for_each(|&object| c.memory.give_to_user(c.thread, object));
     Next
 }

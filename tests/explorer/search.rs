@@ -64,10 +64,7 @@ pub(crate) fn explore<M: Model>(machine: &Machine<M>, start: World<M>) -> Report
         states: seen.len(),
         moves: made,
         ends,
-        breach: broken.map(|(place, what)| Breach {
-            what,
-            trace: replay(machine, &start, &reached, place),
-        }),
+        breach: broken.map(|(place, what)| Breach { what, trace: replay(machine, &start, &reached, place) }),
     }
 }
 
@@ -85,9 +82,7 @@ struct Fold(u64);
 impl Hasher for Fold {
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(8) {
-            let word = chunk
-                .iter()
-                .fold(0, |word, &byte| word << 8 | u64::from(byte));
+            let word = chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
             self.write_u64(word);
         }
     }
@@ -110,12 +105,7 @@ impl Hasher for Fold {
 }
 
 /// The moves to a state, in words.
-fn replay<M: Model>(
-    machine: &Machine<M>,
-    start: &World<M>,
-    reached: &Reached,
-    mut place: usize,
-) -> Vec<String> {
+fn replay<M: Model>(machine: &Machine<M>, start: &World<M>, reached: &Reached, mut place: usize) -> Vec<String> {
     let mut way = Vec::new();
     while place != 0 {
         way.push(reached[place].1);
@@ -136,10 +126,7 @@ impl Report {
         if let Some(breach) = &self.breach {
             panic!("{case}: {}\n  {}", breach.what, breach.trace.join("\n  "));
         }
-        println!(
-            "{case}: clean, {} states, {} moves, {} ends",
-            self.states, self.moves, self.ends
-        );
+        println!("{case}: clean, {} states, {} moves, {} ends", self.states, self.moves, self.ends);
         assert!(self.ends > 0, "{case}: never ends");
     }
 
@@ -150,10 +137,6 @@ impl Report {
         };
         let trace = breach.trace.join("\n  ");
         println!("{case}: {} (state {})\n  {trace}", breach.what, self.states);
-        assert!(
-            breach.what.contains(expected),
-            "{case}: {}, not {expected}",
-            breach.what
-        );
+        assert!(breach.what.contains(expected), "{case}: {}, not {expected}", breach.what);
     }
 }

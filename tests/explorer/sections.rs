@@ -159,8 +159,7 @@ fn slot_is_as_peeked(c: &CellCore) -> bool {
 }
 
 fn store_slot(c: &mut CellCore) -> Flow<Cells> {
-    c.memory.slots[usize::from(c.registers.cpu)] =
-        c.registers.fresh.take().expect("a magazine to install");
+    c.memory.slots[usize::from(c.registers.cpu)] = c.registers.fresh.take().expect("a magazine to install");
     c.registers.held = Some(c.registers.peeked.magazine);
     Return
 }

@@ -32,11 +32,7 @@ pub(crate) static ALLOC: Routine<Cells> = Routine {
         Private(|c| if c.registers.done { Return } else { Next }),
         Shared("take a full magazine from the depot", |c| {
             c.registers.fresh = c.memory.fulls.pop();
-            if c.registers.fresh.is_some() {
-                Next
-            } else {
-                Return
-            }
+            if c.registers.fresh.is_some() { Next } else { Return }
         }),
         Shared("serve the caller from it", |c| {
             let object = c.memory.take_out(c.registers.fresh.expect("was taken"));
@@ -88,11 +84,7 @@ static INSTALL: Routine<Cells> = Routine {
         Shared("peek", |c| {
             let magazine = c.memory.slots[usize::from(c.cpu)];
             let count = c.memory.magazines[magazine].count;
-            c.registers.peeked = Peeked {
-                cpu: c.cpu,
-                magazine,
-                count,
-            };
+            c.registers.peeked = Peeked { cpu: c.cpu, magazine, count };
             Next
         }),
         Private(|c| match c.memory.bug {

@@ -40,11 +40,7 @@ struct Frame<M: Model> {
 
 impl<M: Model> Thread<M> {
     pub(crate) fn new(program: &Program<M>) -> Self {
-        Thread {
-            on: None,
-            awaits: 0,
-            contexts: vec![Context::new(program)],
-        }
+        Thread { on: None, awaits: 0, contexts: vec![Context::new(program)] }
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -75,9 +71,7 @@ impl<M: Model> Thread<M> {
 
     fn top(&self) -> &Frame<M> {
         let frames = self.contexts.last().map(|context| &context.frames);
-        frames
-            .and_then(|frames| frames.last())
-            .expect("has not ended")
+        frames.and_then(|frames| frames.last()).expect("has not ended")
     }
 
     fn top_mut(&mut self) -> &mut Frame<M> {
@@ -150,20 +144,13 @@ impl<M: Model> Thread<M> {
 impl<M: Model> Context<M> {
     /// The first routine lies on top; what a routine returns to is the next.
     fn new(program: &Program<M>) -> Self {
-        Context {
-            registers: M::Registers::default(),
-            frames: program.iter().rev().copied().map(Frame::new).collect(),
-        }
+        Context { registers: M::Registers::default(), frames: program.iter().rev().copied().map(Frame::new).collect() }
     }
 }
 
 impl<M: Model> Frame<M> {
     fn new(routine: &'static Routine<M>) -> Self {
-        Frame {
-            routine,
-            at: 0,
-            armed: false,
-        }
+        Frame { routine, at: 0, armed: false }
     }
 
     fn len(&self) -> u8 {

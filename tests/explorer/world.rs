@@ -39,11 +39,7 @@ pub(crate) struct World<M: Model> {
 impl<M: Model> World<M> {
     /// Every thread at the start of its program, the first ones on the CPUs, the others waiting for one.
     pub(crate) fn new(memory: M, programs: &[Program<M>], cpus: Cpu, left: Bounds) -> Self {
-        let mut world = World {
-            memory,
-            threads: programs.iter().map(Thread::new).collect(),
-            left,
-        };
+        let mut world = World { memory, threads: programs.iter().map(Thread::new).collect(), left };
         for t in 0..programs.len() {
             world.threads[t].on = (0..cpus).nth(t);
             world.run_private(t);
@@ -115,10 +111,7 @@ impl<M: Model> World<M> {
             }
             Move::Interrupt(t, cpu) => {
                 self.threads[t].awaits &= !(1 << cpu);
-                let hit = self
-                    .threads
-                    .iter_mut()
-                    .filter(|thread| thread.on == Some(cpu));
+                let hit = self.threads.iter_mut().filter(|thread| thread.on == Some(cpu));
                 hit.for_each(|thread| thread.abort(true, kernel));
             }
         }
@@ -142,12 +135,8 @@ impl<M: Model> World<M> {
     fn run(&mut self, t: usize, run: Run<M>) -> Flow<M> {
         let thread = &mut self.threads[t];
         let cpu = thread.on.expect("on a CPU");
-        let flow = run(&mut Core {
-            memory: &mut self.memory,
-            registers: &mut thread.context().registers,
-            thread: t,
-            cpu,
-        });
+        let flow =
+            run(&mut Core { memory: &mut self.memory, registers: &mut thread.context().registers, thread: t, cpu });
         thread.go(&flow);
         flow
     }

@@ -39,7 +39,7 @@ mod linux {
     use std::alloc::{GlobalAlloc, Layout};
     use std::mem::{size_of, zeroed};
     use std::ptr;
-    use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+    use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
     /// The CPUs this process may use.
     pub fn cpus() -> Vec<usize> {
@@ -79,8 +79,12 @@ mod linux {
         }
     }
 
+    /// Whether handlers open an atomic section. Without one they are safe only in programs that do nothing but call the
+    /// allocator.
+    static SECTION: AtomicBool = AtomicBool::new(true);
+
     extern "C" fn on_tick(_: libc::c_int) {
-        let _section = atomic_section();
+        let _section = SECTION.load(Relaxed).then(atomic_section);
         let tick = TICKS.fetch_add(1, Relaxed);
         let (pocket, layout) = (tick % POCKETS.len(), LAYOUTS[tick % POCKETS.len() % LAYOUTS.len()]);
         // SAFETY: the layout has a size; the object is ours until it is in the pocket.
@@ -118,6 +122,11 @@ mod linux {
             }
         }
 
+        /// From now on handlers open no atomic section.
+        pub fn without_section() {
+            SECTION.store(false, Relaxed);
+        }
+
         /// Frees what handlers left, once all timers are gone; returns how many signals there were.
         pub fn finish() -> usize {
             for (at, pocket) in POCKETS.iter().enumerate() {
@@ -153,6 +162,8 @@ mod portable {
         pub fn start(_nanoseconds: i64) -> Self {
             Self
         }
+
+        pub fn without_section() {}
 
         pub fn finish() -> usize {
             0

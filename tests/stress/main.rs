@@ -164,6 +164,40 @@ fn hot() {
     nothing_is_in_use();
 }
 
+/// Slow paths one after the other, under handlers that open no section: one that lands there sees atomic context.
+fn nested() {
+    Ticker::without_section();
+    let (cpus, seed) = (cpus(), machine::seed());
+    let rounds = operations(4_000_000) / (2 * cpus.len()) / BURST;
+    std::thread::scope(|scope| {
+        for n in 0..2 * cpus.len() {
+            scope.spawn(move || {
+                let (_ticker, mut rng) = (Ticker::start(100_000), Rng(seed ^ n as u64));
+                (0..rounds).for_each(|_| burst(&mut rng));
+            });
+        }
+    });
+    println!("{} signals", Ticker::finish());
+    nothing_is_in_use();
+}
+
+const BURST: usize = 300;
+
+/// Calls nothing but the allocator: more objects than a magazine holds, of one of the handlers' classes.
+fn burst(rng: &mut Rng) {
+    use gracealloc::GraceAlloc;
+    use std::alloc::GlobalAlloc;
+    let layout = Layout::from_size_align([16, 64, 1200, 40_000][rng.below(4)], 8).unwrap();
+    // SAFETY: the layout has a size; what was allocated is freed once.
+    unsafe {
+        let objects: [*mut u8; BURST] = std::array::from_fn(|_| GraceAlloc.alloc(layout));
+        objects.iter().filter(|object| !object.is_null()).for_each(|&object| GraceAlloc.dealloc(object, layout));
+    }
+    if rng.one_in(10) {
+        gracealloc::trim();
+    }
+}
+
 /// Allocates some objects, marks each as this thread's own, and finds the marks in place.
 fn hold_a_few(rng: &mut Rng) {
     use gracealloc::GraceAlloc;
@@ -186,6 +220,7 @@ fn hold_a_few(rng: &mut Rng) {
 fn child() {
     match common::task().as_deref() {
         Some("mixed") => mixed(),
+        Some("nested") => nested(),
         _ => hot(),
     }
 }
@@ -215,4 +250,14 @@ fn slots_that_are_taken_away_all_the_time_lose_nothing() {
 #[test]
 fn locked_slots_that_are_taken_away_all_the_time_lose_nothing() {
     survives("hot", "0");
+}
+
+#[test]
+fn handlers_that_land_in_slow_paths_do_not_block() {
+    survives("nested", "1");
+}
+
+#[test]
+fn handlers_that_land_in_slow_paths_with_try_locks_do_not_block() {
+    survives("nested", "0");
 }

@@ -16,20 +16,12 @@ use crate::slots::{ALLOC, FREE};
 /// A thread that pops and pushes on CPU 0 or wherever it is moved to, and a taker.
 fn sections() -> Case {
     let cells = Cells::new(&[Some(&[1, 2]), None], &[], 0, &[&[], &[]]);
-    Case::new(
-        "a slot is taken while it is used",
-        cells,
-        &[&[&ALLOC, &FREE], &[&TAKE]],
-    )
+    Case::new("a slot is taken while it is used", cells, &[&[&ALLOC, &FREE], &[&TAKE]])
 }
 
 fn exchange() -> Case {
     let cells = Cells::new(&[None, None], &[&[1, 2]], 1, &[&[], &[]]);
-    Case::new(
-        "a slot is taken while its magazine is exchanged",
-        cells,
-        &[&[&ALLOC, &ALLOC, &FREE], &[&TAKE]],
-    )
+    Case::new("a slot is taken while its magazine is exchanged", cells, &[&[&ALLOC, &ALLOC, &FREE], &[&TAKE]])
 }
 
 fn two_users(programs: &[&[&'static Routine<Cells>]]) -> Case {
@@ -39,35 +31,18 @@ fn two_users(programs: &[&[&'static Routine<Cells>]]) -> Case {
 
 fn two_takers() -> Case {
     let cells = Cells::new(&[Some(&[1]), None], &[&[2, 3]], 1, &[&[], &[], &[]]);
-    Case::new(
-        "a slot is taken twice while it is used",
-        cells,
-        &[&[&ALLOC, &ALLOC], &[&TAKE], &[&TAKE]],
-    )
+    Case::new("a slot is taken twice while it is used", cells, &[&[&ALLOC, &ALLOC], &[&TAKE], &[&TAKE]])
 }
 
 fn taken_by_a_handler() -> Case {
     let cells = Cells::new(&[Some(&[1]), None], &[&[2, 3]], 1, &[&[], &[4]]);
-    Case::new(
-        "a handler takes the slot that it interrupts",
-        cells,
-        &[&[&ALLOC], &[&FREE]],
-    )
-    .with_signals(1, &[&TAKE])
+    Case::new("a handler takes the slot that it interrupts", cells, &[&[&ALLOC], &[&FREE]]).with_signals(1, &[&TAKE])
 }
 
 fn three_cpus() -> Case {
     let cells = Cells::new(&[Some(&[1]), None, None], &[&[2, 3]], 1, &[&[], &[4], &[]]);
-    Case::new(
-        "a slot is taken by a third cpu",
-        cells,
-        &[&[&ALLOC, &FREE], &[&FREE, &ALLOC], &[&TAKE]],
-    )
-    .with_bounds(Bounds {
-        preemptions: 1,
-        migrations: 1,
-        signals: 0,
-    })
+    Case::new("a slot is taken by a third cpu", cells, &[&[&ALLOC, &FREE], &[&FREE, &ALLOC], &[&TAKE]])
+        .with_bounds(Bounds { preemptions: 1, migrations: 1, signals: 0 })
 }
 
 #[test]

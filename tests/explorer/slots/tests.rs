@@ -22,67 +22,38 @@ use crate::cells::Object;
 /// Sections alone: an object above, room below, nothing to exchange.
 fn sections() -> Case {
     let cells = Cells::new(&[Some(&[1])], &[], 0, &[&[], &[2]]);
-    Case::new(
-        "two threads pop and push on one cpu",
-        cells,
-        &[&[&ALLOC, &FREE], &[&FREE, &ALLOC]],
-    )
+    Case::new("two threads pop and push on one cpu", cells, &[&[&ALLOC, &FREE], &[&FREE, &ALLOC]])
 }
 
 fn two_pops(slots: &[Option<&[Object]>]) -> Case {
     let cells = Cells::new(slots, &[], 0, &[&[], &[]]);
-    Case::new(
-        "two threads pop from one slot",
-        cells,
-        &[&[&ALLOC], &[&ALLOC]],
-    )
+    Case::new("two threads pop from one slot", cells, &[&[&ALLOC], &[&ALLOC]])
 }
 
 fn empty_and_full() -> Case {
     let cells = Cells::new(&[Some(&[1]), Some(&[2, 3])], &[&[4, 5]], 1, &[&[], &[6]]);
-    Case::new(
-        "one slot runs empty while another runs full",
-        cells,
-        &[&[&ALLOC, &ALLOC], &[&FREE, &FREE]],
-    )
+    Case::new("one slot runs empty while another runs full", cells, &[&[&ALLOC, &ALLOC], &[&FREE, &FREE]])
 }
 
 fn unused_slot() -> Case {
     let cells = Cells::new(&[Some(&[1]), None], &[&[2, 3]], 1, &[&[], &[4]]);
-    Case::new(
-        "a slot that holds EMPTY is filled while it is used",
-        cells,
-        &[&[&ALLOC, &FREE], &[&FREE, &ALLOC]],
-    )
+    Case::new("a slot that holds EMPTY is filled while it is used", cells, &[&[&ALLOC, &FREE], &[&FREE, &ALLOC]])
 }
 
 fn handler() -> Case {
     let cells = Cells::new(&[Some(&[1])], &[&[2, 3]], 1, &[&[4]]);
-    Case::new(
-        "handlers allocate and free between any two steps",
-        cells,
-        &[&[&ALLOC, &FREE, &FREE]],
-    )
-    .with_signals(3, &[&ALLOC, &FREE])
+    Case::new("handlers allocate and free between any two steps", cells, &[&[&ALLOC, &FREE, &FREE]])
+        .with_signals(3, &[&ALLOC, &FREE])
 }
 
 fn handlers_on_two_cpus() -> Case {
     let cells = Cells::new(&[Some(&[1]), None], &[&[2, 3]], 1, &[&[], &[4]]);
-    Case::new(
-        "a handler allocates beside another thread",
-        cells,
-        &[&[&ALLOC], &[&FREE]],
-    )
-    .with_signals(1, &[&ALLOC])
+    Case::new("a handler allocates beside another thread", cells, &[&[&ALLOC], &[&FREE]]).with_signals(1, &[&ALLOC])
 }
 
 fn crowd() -> Case {
     let cells = Cells::new(&[Some(&[1]), None], &[&[2, 3]], 1, &[&[], &[4], &[]]);
-    Case::new(
-        "three threads share two slots",
-        cells,
-        &[&[&ALLOC, &FREE], &[&FREE], &[&ALLOC]],
-    )
+    Case::new("three threads share two slots", cells, &[&[&ALLOC, &FREE], &[&FREE], &[&ALLOC]])
 }
 
 #[test]
