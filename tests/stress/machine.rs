@@ -24,16 +24,19 @@ impl Rng {
 
 /// The seed: from `SEED` if that is set, else from the clock. Printed, so that a failure can be repeated.
 pub fn seed() -> u64 {
+    if cfg!(miri) {
+        return 1; // Miri has seeds of its own
+    }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     let seed = std::env::var("SEED").map_or(now, |text| text.parse().unwrap());
     println!("\nSEED={seed}");
     seed
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub use linux::{Ticker, cpus, move_to};
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 mod linux {
     use gracealloc::{GraceAlloc, atomic_section};
     use std::alloc::{GlobalAlloc, Layout};
@@ -144,11 +147,11 @@ mod linux {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(miri))))]
 pub use portable::{Ticker, cpus, move_to};
 
 /// Threads stay where the system puts them, and nobody interrupts them.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(miri))))]
 mod portable {
     pub fn cpus() -> Vec<usize> {
         (0..std::thread::available_parallelism().map_or(1, |n| n.get())).collect()
