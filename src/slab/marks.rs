@@ -37,7 +37,8 @@ pub(super) static MARKS: AtomicU64 = AtomicU64::new(0);
 /// Marks an object of `class` as free. Never blocks, cannot fail.
 pub(crate) fn mark_free(class: SizeClass, ptr: *mut u8) {
     let (at, object) = span::locate_in(class, ptr);
-    if at.segment.free_marks.set_shared(at.unit, object) || at.segment.free.get(at.unit, object) {
+    // The free bit first: once the mark is set, an `apply` elsewhere may set it at any time.
+    if at.segment.free.get(at.unit, object) || at.segment.free_marks.set_shared(at.unit, object) {
         corrupt("double free", ptr, Some(class));
     }
     MARKS.fetch_add(1, Relaxed);
@@ -91,7 +92,7 @@ fn apply_span(at: At) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::sync::atomic::AtomicBool;
+    use core::sync::atomic::{AtomicU32, Ordering::Acquire};
     use std::alloc::Layout;
 
     /// A class that no other test of this process uses.
@@ -99,28 +100,47 @@ mod tests {
         SizeClass::of(Layout::new::<[u64; 26]>()).unwrap()
     }
 
-    /// Marks objects while another thread applies; afterwards one more application finds the last of them.
-    fn round(objects: usize) {
-        let taken: Vec<_> = (0..objects).map(|_| super::super::take_one(class()).unwrap().0).collect();
-        let over = AtomicBool::new(false);
-        std::thread::scope(|s| {
-            s.spawn(|| {
-                while !over.load(Relaxed) {
+    /// Rounds asked to pause for, paused for, and over.
+    #[derive(Default)]
+    struct Rounds {
+        asked: AtomicU32,
+        paused: AtomicU32,
+        over: AtomicU32,
+    }
+
+    impl Rounds {
+        /// Applies marks all the time, but not while a round is being looked at.
+        fn apply(&self, last: u32) {
+            while self.over.load(Acquire) < last {
+                let asked = self.asked.load(Acquire);
+                self.paused.store(asked, Release);
+                if asked == self.over.load(Acquire) {
                     apply();
                 }
-            });
+            }
+        }
+
+        /// Marks objects meanwhile; then one more application must find the last of them.
+        fn mark(&self, round: u32) {
+            let taken: Vec<_> = (0..1 + round % 40).map(|_| super::super::take_one(class()).unwrap().0).collect();
             taken.iter().for_each(|&object| mark_free(class(), object));
-            over.store(true, Relaxed);
-        });
-        apply();
+            self.asked.store(round, Release);
+            while self.paused.load(Acquire) < round {
+                std::thread::yield_now();
+            }
+            apply();
+            let (objects, free) = super::super::objects(class());
+            assert_eq!(objects, free, "round {round}: a marked object did not come back");
+            self.over.store(round, Release);
+        }
     }
 
     #[test]
     fn no_mark_is_missed_while_marks_are_applied() {
-        for n in 0..if cfg!(miri) { 3 } else { 1000 } {
-            round(1 + n % 40);
-            let (objects, free) = super::super::objects(class());
-            assert_eq!(objects, free, "round {n}: a marked object did not come back");
-        }
+        let (rounds, last) = (Rounds::default(), if cfg!(miri) { 5 } else { 5_000 });
+        std::thread::scope(|s| {
+            s.spawn(|| rounds.apply(last));
+            (1..=last).for_each(|round| rounds.mark(round));
+        });
     }
 }
