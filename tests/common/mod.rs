@@ -8,7 +8,7 @@ const TASK: &str = "GRACE_TEST_TASK";
 /// This test program again, to run the ignored test `child` alone with `task`, in a process that may die of it.
 ///
 /// Where test programs need an emulator, `TEST_RUNNER` holds its command line.
-pub fn child(task: &str) -> Command {
+pub(crate) fn child(task: &str) -> Command {
     let exe = std::env::current_exe().unwrap();
     let runner = std::env::var("TEST_RUNNER").unwrap_or_default();
     let mut words = runner.split_whitespace();
@@ -25,6 +25,6 @@ pub fn child(task: &str) -> Command {
 }
 
 /// What this process is to do, if it is a child.
-pub fn task() -> Option<String> {
+pub(crate) fn task() -> Option<String> {
     std::env::var(TASK).ok()
 }

@@ -8,23 +8,23 @@ use std::collections::HashMap;
 const LONGEST: u64 = 15;
 
 /// An executable as it lies in memory.
-pub struct Image<'data> {
+pub(crate) struct Image<'data> {
     file: object::File<'data>,
     /// What the loader writes, by address: the addends of relative relocations.
     relocated: HashMap<u64, u64>,
 }
 
 /// The kernel's `struct rseq_cs`.
-pub struct Descriptor {
-    pub address: u64,
-    pub version_and_flags: u64,
-    pub start: u64,
-    pub end: u64,
-    pub abort: u64,
+pub(crate) struct Descriptor {
+    pub(crate) address: u64,
+    pub(crate) version_and_flags: u64,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) abort: u64,
 }
 
 impl<'data> Image<'data> {
-    pub fn parse(bytes: &'data [u8]) -> Self {
+    pub(crate) fn parse(bytes: &'data [u8]) -> Self {
         let file = object::File::parse(bytes).unwrap();
         let relocated = file.dynamic_relocations().into_iter().flatten();
         let relocated = relocated.map(|(at, relocation)| (at, relocation.addend() as u64)).collect();
@@ -32,7 +32,7 @@ impl<'data> Image<'data> {
     }
 
     /// The addresses of a function, first and behind the last.
-    pub fn function(&self, name: &str) -> std::ops::Range<u64> {
+    pub(crate) fn function(&self, name: &str) -> std::ops::Range<u64> {
         let symbol = self.file.symbols().find(|symbol| symbol.name() == Ok(name)).expect(name);
         symbol.address()..symbol.address() + symbol.size()
     }
@@ -47,14 +47,14 @@ impl<'data> Image<'data> {
         section.data_range(address, n.min(left)).unwrap().unwrap()
     }
 
-    pub fn instruction(&self, address: u64) -> Instruction {
+    pub(crate) fn instruction(&self, address: u64) -> Instruction {
         let code = self.bytes(address, LONGEST);
         let decoded = Decoder::with_ip(64, code, address, DecoderOptions::NONE).decode();
         assert_ne!(decoded.code(), Code::INVALID, "at {address:#x}");
         decoded
     }
 
-    pub fn u32(&self, address: u64) -> u32 {
+    pub(crate) fn u32(&self, address: u64) -> u32 {
         u32::from_le_bytes(self.bytes(address, 4).try_into().unwrap())
     }
 
@@ -64,7 +64,7 @@ impl<'data> Image<'data> {
     }
 
     /// All restartable sections of the program.
-    pub fn descriptors(&self) -> Vec<Descriptor> {
+    pub(crate) fn descriptors(&self) -> Vec<Descriptor> {
         let table = self.file.section_by_name("__rseq_cs").expect("restartable sections");
         let (first, end) = (table.address(), table.address() + table.size());
         (first..end).step_by(32).map(|address| self.descriptor(address)).collect()

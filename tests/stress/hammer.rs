@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A few objects of one class per thread, as fast as they go, while one thread keeps taking everybody's slots away.
-pub fn hot() {
+pub(crate) fn hot() {
     let (cpus, at_work, seed) = (cpus(), AtomicUsize::new(2 * cpus().len()), seed());
     let rounds = super::operations(40_000_000) / (2 * cpus.len()) / 16;
     std::thread::scope(|scope| {
@@ -30,7 +30,7 @@ pub fn hot() {
 }
 
 /// Slow paths one after the other, under handlers that open no section: one that lands there sees atomic context.
-pub fn nested() {
+pub(crate) fn nested() {
     Ticker::without_section();
     let (cpus, seed) = (cpus(), seed());
     let rounds = super::operations(4_000_000) / (2 * cpus.len()) / BURST + 1;
@@ -46,7 +46,7 @@ pub fn nested() {
     super::nothing_is_in_use();
 }
 
-const BURST: usize = 300;
+const BURST: usize = if cfg!(miri) { 20 } else { 300 };
 
 /// Calls nothing but the allocator: more objects than a magazine holds, of one of the handlers' classes.
 fn burst(rng: &mut Rng) {

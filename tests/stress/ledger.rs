@@ -8,10 +8,10 @@ use std::sync::Mutex;
 const SHARDS: usize = 64;
 
 /// The addresses of all objects in use.
-pub struct Ledger([Mutex<HashSet<usize>>; SHARDS]);
+pub(crate) struct Ledger([Mutex<HashSet<usize>>; SHARDS]);
 
 /// An object in use. Its owner alone reads and writes it; its words hold a pattern of its own.
-pub struct Object {
+pub(crate) struct Object {
     ptr: *mut u8,
     layout: Layout,
     tag: u64,
@@ -24,7 +24,7 @@ unsafe impl Send for Object {}
 const ENDS: usize = 32;
 
 impl Ledger {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(std::array::from_fn(|_| Mutex::default()))
     }
 
@@ -42,7 +42,7 @@ impl Ledger {
 
     /// Allocates an object and fills it; `None` if the allocator has nothing. `tag` is the pattern, odd ones are
     /// allocated zeroed and checked.
-    pub fn alloc(&self, layout: Layout, tag: u64) -> Option<Object> {
+    pub(crate) fn alloc(&self, layout: Layout, tag: u64) -> Option<Object> {
         let zeroed = tag & 1 != 0;
         // SAFETY: the layout has a size.
         let ptr = unsafe { if zeroed { GraceAlloc.alloc_zeroed(layout) } else { GraceAlloc.alloc(layout) } };
@@ -58,7 +58,7 @@ impl Ledger {
     }
 
     /// Checks an object's pattern and frees it.
-    pub fn free(&self, object: Object) {
+    pub(crate) fn free(&self, object: Object) {
         object.check(object.layout.size());
         self.leave(object.ptr);
         // SAFETY: allocated with this layout; the value is gone after this.
@@ -66,7 +66,7 @@ impl Ledger {
     }
 
     /// Resizes an object; what both sizes have in common stays. Without memory it is as before.
-    pub fn realloc(&self, object: &mut Object, size: usize) {
+    pub(crate) fn realloc(&self, object: &mut Object, size: usize) {
         object.check(object.layout.size());
         let before: Vec<u8> = object.bytes()[..size.min(object.layout.size())].to_vec();
         self.leave(object.ptr);
@@ -82,7 +82,7 @@ impl Ledger {
     }
 
     /// Objects in use.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.iter().map(|shard| shard.lock().unwrap().len()).sum()
     }
 }

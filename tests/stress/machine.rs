@@ -1,10 +1,10 @@
 //! What makes schedules wild: random CPUs, and a timer whose signal handler allocates.
 
 /// A small generator of random numbers (splitmix64); the seed is printed by who makes the first one.
-pub struct Rng(pub u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -12,18 +12,18 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
     /// True once in `n` times.
-    pub fn one_in(&mut self, n: usize) -> bool {
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 }
 
 /// The seed: from `SEED` if that is set, else from the clock. Printed, so that a failure can be repeated.
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     if cfg!(miri) {
         return 1; // Miri has seeds of its own
     }
@@ -34,7 +34,7 @@ pub fn seed() -> u64 {
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]
-pub use linux::{Ticker, cpus, move_to};
+pub(crate) use linux::{Ticker, cpus, move_to};
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod linux {
@@ -45,7 +45,7 @@ mod linux {
     use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
     /// The CPUs this process may use.
-    pub fn cpus() -> Vec<usize> {
+    pub(crate) fn cpus() -> Vec<usize> {
         // SAFETY: an integer array, filled by the call.
         unsafe {
             let mut set: libc::cpu_set_t = zeroed();
@@ -55,7 +55,7 @@ mod linux {
     }
 
     /// Moves this thread to a CPU. One that went offline meanwhile is no failure.
-    pub fn move_to(cpu: usize) {
+    pub(crate) fn move_to(cpu: usize) {
         // SAFETY: an integer array that is only read.
         unsafe {
             let mut set: libc::cpu_set_t = zeroed();
@@ -102,10 +102,10 @@ mod linux {
     }
 
     /// A timer that interrupts this thread every so often, until it is dropped.
-    pub struct Ticker(libc::timer_t);
+    pub(crate) struct Ticker(libc::timer_t);
 
     impl Ticker {
-        pub fn start(nanoseconds: i64) -> Self {
+        pub(crate) fn start(nanoseconds: i64) -> Self {
             let interval = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds as _ };
             // SAFETY: the structures are ours; the handler has the right signature and does only what handlers may.
             unsafe {
@@ -126,12 +126,12 @@ mod linux {
         }
 
         /// From now on handlers open no atomic section.
-        pub fn without_section() {
+        pub(crate) fn without_section() {
             SECTION.store(false, Relaxed);
         }
 
         /// Frees what handlers left, once all timers are gone; returns how many signals there were.
-        pub fn finish() -> usize {
+        pub(crate) fn finish() -> usize {
             for (at, pocket) in POCKETS.iter().enumerate() {
                 free(pocket.swap(ptr::null_mut(), Relaxed), LAYOUTS[at % LAYOUTS.len()]);
             }
@@ -148,27 +148,27 @@ mod linux {
 }
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
-pub use portable::{Ticker, cpus, move_to};
+pub(crate) use portable::{Ticker, cpus, move_to};
 
 /// Threads stay where the system puts them, and nobody interrupts them.
 #[cfg(not(all(target_os = "linux", not(miri))))]
 mod portable {
-    pub fn cpus() -> Vec<usize> {
+    pub(crate) fn cpus() -> Vec<usize> {
         (0..std::thread::available_parallelism().map_or(1, |n| n.get())).collect()
     }
 
-    pub fn move_to(_cpu: usize) {}
+    pub(crate) fn move_to(_cpu: usize) {}
 
-    pub struct Ticker;
+    pub(crate) struct Ticker;
 
     impl Ticker {
-        pub fn start(_nanoseconds: i64) -> Self {
+        pub(crate) fn start(_nanoseconds: i64) -> Self {
             Self
         }
 
-        pub fn without_section() {}
+        pub(crate) fn without_section() {}
 
-        pub fn finish() -> usize {
+        pub(crate) fn finish() -> usize {
             0
         }
     }
