@@ -16,6 +16,9 @@
 //! `platform`, `tagged_stack`, `arena`, `tunables`, `context`, `slow_path`, `size_class`, `slab`, `cache`, and the public
 //! face: `global`, `config`, `stats`.
 
+// Loom models the slots of the fallback and the tagged stack; what else those files have is not used there.
+#![cfg_attr(loom, allow(dead_code, unused_imports))]
+
 #[cfg(all(feature = "allocator-api2", not(loom)))]
 mod allocator_api2;
 #[cfg(not(loom))]

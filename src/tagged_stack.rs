@@ -97,6 +97,9 @@ impl TaggedStack {
     }
 }
 
+#[cfg(all(test, loom))]
+mod model;
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

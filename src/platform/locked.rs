@@ -121,3 +121,6 @@ pub(crate) fn replace(slot: &Slot, expected: *mut Magazine, new: *mut Magazine) 
     }
     Replace::Busy
 }
+
+#[cfg(all(test, loom))]
+mod model;

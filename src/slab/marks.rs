@@ -37,7 +37,8 @@ pub(super) static MARKS: AtomicU64 = AtomicU64::new(0);
 /// Marks an object of `class` as free. Never blocks, cannot fail.
 pub(crate) fn mark_free(class: SizeClass, ptr: *mut u8) {
     let (at, object) = span::locate_in(class, ptr);
-    if at.segment.free_marks.set_shared(at.unit, object) || at.segment.free.get(at.unit, object) {
+    // The free bit first: once the mark is set, an `apply` elsewhere may set it at any time.
+    if at.segment.free.get(at.unit, object) || at.segment.free_marks.set_shared(at.unit, object) {
         corrupt("double free", ptr, Some(class));
     }
     MARKS.fetch_add(1, Relaxed);
@@ -79,5 +80,61 @@ fn apply_span(at: At) {
         if bits != 0 {
             span::put_word(at, word, bits);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{AtomicU32, Ordering::Acquire};
+    use std::alloc::Layout;
+
+    /// A class that no other test of this process uses.
+    fn class() -> SizeClass {
+        SizeClass::of(Layout::new::<[u64; 26]>()).unwrap()
+    }
+
+    /// Rounds asked to pause for, paused for, and over.
+    #[derive(Default)]
+    struct Rounds {
+        asked: AtomicU32,
+        paused: AtomicU32,
+        over: AtomicU32,
+    }
+
+    impl Rounds {
+        /// Applies marks all the time, but not while a round is being looked at.
+        fn apply(&self, last: u32) {
+            while self.over.load(Acquire) < last {
+                let asked = self.asked.load(Acquire);
+                self.paused.store(asked, Release);
+                if asked == self.over.load(Acquire) {
+                    apply();
+                }
+            }
+        }
+
+        /// Marks objects meanwhile; then one more application must find the last of them.
+        fn mark(&self, round: u32) {
+            let taken: Vec<_> = (0..1 + round % 40).map(|_| super::super::take_one(class()).unwrap().0).collect();
+            taken.iter().for_each(|&object| mark_free(class(), object));
+            self.asked.store(round, Release);
+            while self.paused.load(Acquire) < round {
+                std::thread::yield_now();
+            }
+            apply();
+            let (objects, free) = super::super::objects(class());
+            self.over.store(if objects == free { round } else { u32::MAX }, Release);
+            assert_eq!(objects, free, "round {round}: a marked object did not come back");
+        }
+    }
+
+    #[test]
+    fn no_mark_is_missed_while_marks_are_applied() {
+        let (rounds, last) = (Rounds::default(), if cfg!(miri) { 5 } else { 5_000 });
+        std::thread::scope(|s| {
+            s.spawn(|| rounds.apply(last));
+            (1..=last).for_each(|round| rounds.mark(round));
+        });
     }
 }

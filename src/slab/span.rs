@@ -210,7 +210,7 @@ impl At {
     /// Sets an object's free bit; a wholly free span goes unless it is its bin's last.
     fn put(self, bin: &mut Guard<'_, Bin>, object: usize, ptr: *mut u8) {
         if self.segment.free.set(self.unit, object) {
-            corrupt("double free", ptr, None);
+            corrupt("double free", ptr, Some(self.class()));
         }
         let span = self.span();
         let free = span.free.load(Relaxed) + 1;
