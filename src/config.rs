@@ -70,7 +70,7 @@ impl Setting {
 /// | --- | --- | --- | --- |
 /// | [`decay`](Self::decay) | `GRACEALLOC_DECAY_MS` | milliseconds | 1000 |
 /// | [`depot_bytes`](Self::depot_bytes) | `GRACEALLOC_DEPOT_BYTES` | bytes for each class and CPU group | 524288 |
-/// | [`reserve_bytes`](Self::reserve_bytes) | `GRACEALLOC_RESERVE_BYTES` | bytes, at most 32 MiB | 131072 |
+/// | [`reserve_bytes`](Self::reserve_bytes) | `GRACEALLOC_RESERVE_BYTES` | bytes, at most 32 MiB | 65536 |
 /// | [`reserve_magazines`](Self::reserve_magazines) | `GRACEALLOC_RESERVE_MAGAZINES` | magazines for each CPU | 5 |
 /// | [`rseq`](Self::rseq) | `GRACEALLOC_RSEQ` | 0 or 1 | 1 |
 /// | [`shards`](Self::shards) | `GRACEALLOC_SHARDS` | cells, 0: one for each possible CPU | 0 |

@@ -10,7 +10,7 @@
 
 use crate::context;
 use crate::platform::{fork, pin};
-use crate::size_class::SizeClass;
+use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
 use crate::{cache, config, slab};
 use core::alloc::{GlobalAlloc, Layout};
@@ -56,14 +56,20 @@ impl GraceAlloc {
 unsafe impl GlobalAlloc for GraceAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(class) = SizeClass::of(layout) else { return alloc_large(layout, false) };
+        let class = match SizeClass::of(layout) {
+            Ok(class) => class,
+            Err(kind) => return alloc_other(kind, layout, false),
+        };
         let object = cache::alloc(class);
         if object.is_null() { alloc_slow(class) } else { object }
     }
 
     #[inline]
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        let Some(class) = SizeClass::of(layout) else { return free_large(ptr, layout) };
+        let class = match SizeClass::of(layout) {
+            Ok(class) => class,
+            Err(kind) => return free_other(kind, ptr, layout),
+        };
         if !cache::free(class, ptr) {
             free_slow(class, ptr);
         }
@@ -71,18 +77,17 @@ unsafe impl GlobalAlloc for GraceAlloc {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         match SizeClass::of(layout) {
-            None => alloc_large(layout, true),
-            Some(SizeClass::NONE) => ptr::null_mut(),
-            Some(_) if !cache::is_ready() && !start() => ptr::null_mut(),
-            Some(class) => or_reclaim(|| cache::alloc_zeroed(class)),
+            Ok(_) if !cache::is_ready() && !start() => ptr::null_mut(),
+            Ok(class) => or_reclaim(|| cache::alloc_zeroed(class)),
+            Err(kind) => alloc_other(kind, layout, true),
         }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
         match (SizeClass::of(layout), SizeClass::of(new)) {
-            (Some(old), Some(new)) if old == new => ptr,
-            (None, None) if !context::is_atomic() => {
+            (Ok(old), Ok(new)) if old == new => ptr,
+            (Err(_), Err(_)) if !context::is_atomic() => {
                 let _slow = SlowPath::enter();
                 slab::large::realloc(ptr, layout, new)
             }
@@ -111,7 +116,7 @@ impl GraceAlloc {
 #[cold]
 #[inline(never)]
 fn alloc_slow(class: SizeClass) -> *mut u8 {
-    if class == SizeClass::NONE || (!cache::is_ready() && !start()) {
+    if !cache::is_ready() && !start() {
         return ptr::null_mut();
     }
     or_reclaim(|| cache::alloc_slow(class))
@@ -120,9 +125,6 @@ fn alloc_slow(class: SizeClass) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn free_slow(class: SizeClass, object: *mut u8) {
-    if class == SizeClass::NONE {
-        return; // size 0: nothing was allocated
-    }
     if !cache::is_ready() && !start() {
         return; // no memory to begin with, so this cannot be ours
     }
@@ -147,8 +149,8 @@ fn reclaim() -> usize {
 
 #[cold]
 #[inline(never)]
-fn alloc_large(layout: Layout, zeroed: bool) -> *mut u8 {
-    if context::is_atomic() || (!cache::is_ready() && !start()) {
+fn alloc_other(kind: Kind, layout: Layout, zeroed: bool) -> *mut u8 {
+    if kind == Kind::Nothing || context::is_atomic() || (!cache::is_ready() && !start()) {
         return ptr::null_mut(); // the reserve has nothing of this size
     }
     or_reclaim(|| {
@@ -160,7 +162,10 @@ fn alloc_large(layout: Layout, zeroed: bool) -> *mut u8 {
 
 #[cold]
 #[inline(never)]
-fn free_large(object: *mut u8, layout: Layout) {
+fn free_other(kind: Kind, object: *mut u8, layout: Layout) {
+    if kind == Kind::Nothing {
+        return; // nothing was allocated
+    }
     let slow = SlowPath::enter();
     if slow.may_block() {
         slab::large::free(object, layout);
@@ -190,7 +195,7 @@ fn finish_start() {
     }
     let _slow = SlowPath::enter();
     pin::own_object(); // before anything is registered that points into this object
-    slab::touch_backing(); // its fork handlers first, so that ours run before them and lock in order
+    slab::backing::touch(); // its fork handlers first, so that ours run before them and lock in order
     fork::register(before_fork, after_fork, after_fork);
 }
 

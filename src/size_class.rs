@@ -1,7 +1,7 @@
 //! The fixed object sizes.
 //!
 //! ```text
-//!   class   0          nothing: size 0
+//!   class   0          none
 //!           1 ..  8    16, 32, 48 ... 128             every 16 bytes
 //!           9 .. 72    144, 160 ... 256, 288 ...      eight per doubling, to 32 KiB
 //! ```
@@ -15,7 +15,7 @@ use core::alloc::Layout;
 /// The largest object of a class, in bytes; larger ones go to the backing.
 pub(crate) const LARGEST: usize = 32 * 1024;
 
-/// Number of classes, class 0 included.
+/// Number of classes, class 0 (none) included.
 pub(crate) const CLASSES: usize = 73;
 
 /// Sizes are looked up in steps of so many bytes.
@@ -40,12 +40,13 @@ static SIZES: [u16; CLASSES] = {
     sizes
 };
 
-static BY_SIZE: [u8; LARGEST / STEP + 1] = {
-    let mut table = [0u8; LARGEST / STEP + 1];
-    let mut class = 0;
+/// The class of each size, by `(size - 1) / STEP`.
+static BY_SIZE: [u8; LARGEST / STEP] = {
+    let mut table = [0u8; LARGEST / STEP];
+    let mut class = 1;
     let mut step = 0;
     while step < table.len() {
-        while (SIZES[class] as usize) < step * STEP {
+        while (SIZES[class] as usize) < (step + 1) * STEP {
             class += 1;
         }
         table[step] = class as u8;
@@ -54,22 +55,29 @@ static BY_SIZE: [u8; LARGEST / STEP + 1] = {
     table
 };
 
-/// A layout's size rounded up to its alignment: what decides its class. Cannot overflow, by `Layout`'s own promise.
-#[inline(always)]
-pub(crate) const fn padded_size(layout: Layout) -> usize {
-    let mask = layout.align() - 1;
-    (layout.size() + mask) & !mask
+/// What a layout is served by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Size 0: by nothing.
+    Nothing,
+    /// Too large, or aligned too much, for any class: by the backing.
+    Large,
 }
 
 impl SizeClass {
-    /// The class of size 0: has no objects, its slots stay EMPTY for ever.
+    /// The number of the class that is none: units that are no span have it.
     pub(crate) const NONE: Self = Self(0);
 
-    /// The class whose objects a layout gets; `None` if it is too large for any.
+    /// The class whose objects a layout gets.
     #[inline(always)]
-    pub(crate) fn of(layout: Layout) -> Option<Self> {
-        let size = padded_size(layout);
-        (size <= LARGEST).then(|| Self(BY_SIZE[(size + STEP - 1) / STEP]))
+    pub(crate) fn of(layout: Layout) -> Result<Self, Kind> {
+        let size = if layout.align() <= STEP { layout.size() } else { padded(layout) };
+        let last = size.wrapping_sub(1); // one comparison finds both size 0 and too large
+        if last < LARGEST {
+            Ok(Self(BY_SIZE[last / STEP]))
+        } else {
+            Err(if size == 0 { Kind::Nothing } else { Kind::Large })
+        }
     }
 
     /// All classes that have objects.
@@ -101,6 +109,12 @@ impl SizeClass {
     }
 }
 
+/// A layout's size rounded up to its alignment. Cannot overflow, by `Layout`'s own promise.
+#[cold]
+fn padded(layout: Layout) -> usize {
+    layout.pad_to_align().size()
+}
+
 // The table has what the module promises.
 const _: () = {
     assert!(SIZES[CLASSES - 1] as usize == LARGEST);
@@ -116,7 +130,7 @@ const _: () = {
     while align <= LARGEST {
         let mut size = align;
         while size <= LARGEST {
-            assert!(SIZES[BY_SIZE[size / STEP] as usize] as usize % align == 0);
+            assert!(SIZES[BY_SIZE[(size - 1) / STEP] as usize] as usize % align == 0);
             size += align;
         }
         align *= 2;
@@ -128,7 +142,7 @@ mod tests {
     use super::*;
 
     fn class_bytes(size: usize, align: usize) -> Option<usize> {
-        SizeClass::of(Layout::from_size_align(size, align).unwrap()).map(SizeClass::bytes)
+        SizeClass::of(Layout::from_size_align(size, align).unwrap()).ok().map(SizeClass::bytes)
     }
 
     #[test]
@@ -152,7 +166,7 @@ mod tests {
 
     #[test]
     fn size_zero_has_no_objects() {
-        assert_eq!(SizeClass::of(Layout::new::<()>()), Some(SizeClass::NONE));
-        assert_eq!(SizeClass::NONE.bytes(), 0);
+        assert_eq!(SizeClass::of(Layout::new::<()>()), Err(Kind::Nothing));
+        assert_eq!(SizeClass::of(Layout::from_size_align(0, 1 << 20).unwrap()), Err(Kind::Nothing));
     }
 }

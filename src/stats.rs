@@ -43,7 +43,9 @@ pub struct Stats {
     pub reserve_bytes: u64,
     /// Frees that were marked, since the process began.
     pub free_marks: u64,
-    /// Objects lost because the kernel refused a membarrier.
+    /// Magazines lost because the kernel refused a membarrier, and about how many objects they held.
+    pub lost_magazines: u64,
+    /// See above.
     pub lost_objects: u64,
     /// One entry for each size class that has spans.
     pub classes: Vec<ClassStats>,
@@ -97,6 +99,7 @@ pub fn stats() -> Stats {
         magazines: cache.made,
         reserve_bytes: slab::reserve::bytes() as u64,
         free_marks: slab.free_marks,
+        lost_magazines: cache.lost,
         lost_objects: cache.lost_objects,
         classes,
     }

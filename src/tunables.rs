@@ -7,7 +7,7 @@ pub(crate) static DECAY_MS: AtomicU64 = AtomicU64::new(1000);
 /// Bytes of full magazines that the depot keeps for each class and cell, softly.
 pub(crate) static DEPOT_BYTES: AtomicUsize = AtomicUsize::new(512 << 10);
 /// Bytes of pre-faulted memory kept for atomic callers.
-pub(crate) static RESERVE_BYTES: AtomicUsize = AtomicUsize::new(128 << 10);
+pub(crate) static RESERVE_BYTES: AtomicUsize = AtomicUsize::new(64 << 10);
 /// Empty magazines kept for atomic callers, for each cell.
 pub(crate) static RESERVE_MAGAZINES: AtomicU32 = AtomicU32::new(5);
 /// Cells of the fallback; 0 is one for each possible CPU.

@@ -4,6 +4,7 @@ use super::depot::depot;
 use super::{magazines, main_slot, remote, spare_slot};
 use crate::platform::slots;
 use crate::size_class::SizeClass;
+use crate::slab;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Magazines by place.
@@ -30,9 +31,9 @@ pub(crate) fn counts() -> Counts {
     }
 }
 
-/// Objects of a class in slots and depot.
+/// Objects of a class in slots, depot and reserve.
 pub(crate) fn cached_objects(class: SizeClass) -> u64 {
-    in_slots(class).1 + depot().map_or(0, |depot| depot.count_objects(class))
+    in_slots(class).1 + u64::from(slab::reserve::left(class)) + depot().map_or(0, |depot| depot.count_objects(class))
 }
 
 /// Magazines of a class in slots, and their objects.

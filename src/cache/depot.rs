@@ -168,3 +168,64 @@ fn bound(class: SizeClass, capacity: u32) -> u32 {
     let bytes = class.bytes() * (capacity as usize).max(1);
     (tunables::DEPOT_BYTES.load(Relaxed) / bytes).max(2) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A depot of its own, with `n` shards of one cell each.
+    fn depot_of(n: usize) -> Depot {
+        let at = memory::map(n * size_of::<Shard>()).unwrap();
+        // SAFETY: zero pages of that size and a page's alignment; stacks and counts may be zero.
+        Depot { shards: unsafe { core::slice::from_raw_parts(at.cast().as_ptr(), n) }, group: 1 }
+    }
+
+    fn magazine(home: u32, objects: usize) -> Hand {
+        let magazine = Hand::make().unwrap();
+        magazine.set_home(home);
+        magazine.set_capacity(8);
+        (1..=objects).for_each(|n| assert!(magazine.push(core::ptr::without_provenance_mut(16 * n))));
+        magazine
+    }
+
+    fn class() -> SizeClass {
+        SizeClass::all().last().unwrap()
+    }
+
+    #[test]
+    fn a_magazine_goes_home_and_others_steal_it_there() {
+        let depot = depot_of(4);
+        assert!(depot.put_full(class(), magazine(2, 3), false).is_ok());
+        let counts: Vec<_> = depot.shards.iter().map(|shard| shard.full[class().index()].count()).collect();
+        assert_eq!(counts, [0, 0, 1, 0]);
+        assert_eq!((depot.count_full(class()), depot.count_objects(class())), (1, 3));
+        let taken = depot.take_full(class()).expect("whoever looks, wherever it stands");
+        assert_eq!((taken.home(), taken.count()), (2, 3));
+        assert!(depot.take_full(class()).is_none());
+        assert_eq!(depot.count_objects(class()), 0);
+    }
+
+    #[test]
+    fn above_the_bound_only_those_who_can_flush_are_refused() {
+        let depot = depot_of(1);
+        for _ in 0..bound(class(), 8) {
+            assert!(depot.put_full(class(), magazine(0, 1), true).is_ok());
+        }
+        let refused = depot.put_full(class(), magazine(0, 1), true).expect_err("the shard is full");
+        assert!(depot.put_full(class(), refused, false).is_ok(), "nowhere else to go in atomic context");
+    }
+
+    #[test]
+    fn only_atomic_callers_get_the_last_empty_magazines() {
+        let depot = depot_of(2);
+        assert_eq!(depot.cell_in_want(), Some(0));
+        (0..depot.low_water()).for_each(|_| depot.put_empty(magazine(0, 0)));
+        assert_eq!(depot.cell_in_want(), Some(1), "each shard has its own mark");
+        assert!(depot.take_empty(false).is_none());
+        depot.put_empty(magazine(0, 0));
+        assert!(depot.take_empty(false).is_some(), "one above the mark");
+        assert!((0..depot.low_water()).all(|_| depot.take_empty(true).is_some()));
+        assert!(depot.take_empty(true).is_none());
+        assert_eq!(depot.count_empty(), 0);
+    }
+}

@@ -107,6 +107,7 @@ pub(crate) fn reclaim() -> usize {
             slab::put_all(class, &magazine);
             depot.put_empty(magazine);
         }
+        slab::reserve::close(class);
     }
     slab::purge()
 }
@@ -130,4 +131,37 @@ pub(super) fn reclaim_idle() {
             slots::note_active(cell, now); // not again before as many passes have gone by
         }),
     );
+}
+
+#[cfg(all(test, gracealloc_rseq))]
+mod tests {
+    use super::*;
+    use crate::GraceAlloc;
+    use crate::platform::membarrier;
+    use crate::platform::slots::Mode;
+    use core::alloc::{GlobalAlloc, Layout};
+
+    #[test]
+    fn what_a_refused_membarrier_leaves_unowned_is_lost_and_counted() {
+        let layout = Layout::from_size_align(3000, 8).unwrap(); // a class that no other test here uses
+        // SAFETY: the layout has a size; each object is freed once.
+        unsafe { GraceAlloc.dealloc(GraceAlloc.alloc(layout), layout) };
+        if slots::mode() != Some(Mode::Rseq) {
+            return; // without sections there is no membarrier to refuse
+        }
+        let class = SizeClass::of(layout).unwrap();
+        let slot = main_slot(class);
+        let cell = (0..slots::cells()).find(|&cell| slots::peek_at(cell, slot) != slots::empty()).unwrap();
+        let (magazines, objects) = (LOST_MAGAZINES.load(Relaxed), LOST_OBJECTS.load(Relaxed));
+        let mut taken = Taken::new();
+        taken.add(class, slots::take(cell, slot).unwrap());
+        membarrier::refuse(true);
+        taken.settle(|_, _| panic!("handed out although a section may still be inside"));
+        assert!(SWITCHED_OFF.load(Relaxed), "no remote take after that");
+        drain_cells(depot().unwrap(), 0..slots::cells());
+        membarrier::refuse(false);
+        SWITCHED_OFF.store(false, Relaxed);
+        assert_eq!(LOST_MAGAZINES.load(Relaxed), magazines + 1, "and none was taken after that");
+        assert!(LOST_OBJECTS.load(Relaxed) > objects);
+    }
 }

@@ -22,7 +22,7 @@ use super::sync::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 /// Size of a magazine with its header, in bytes.
 #[cfg(not(any(loom, miri)))]
-pub(crate) const MAGAZINE_BYTES: usize = 2048;
+pub(crate) const MAGAZINE_BYTES: usize = 33 * 64;
 /// Small under loom and Miri, so that a full magazine is a common event.
 #[cfg(any(loom, miri))]
 pub(crate) const MAGAZINE_BYTES: usize = 64;

@@ -14,7 +14,7 @@
 //! number is out of range (no registration, a number above the highest possible one) works on the extra cell under
 //! that cell's locks; in the second the cells are shards and each thread keeps one.
 //!
-//! The fast paths read [`READY`] and nothing else that is shared; it is written once, alone on its cache lines.
+//! The fast paths read `READY` and nothing else that is shared; it is written once, alone on its cache lines.
 //!
 //! Invariant: every slot of the region holds a magazine that may be dereferenced from the moment `READY` or the mode
 //! is visible; magazines are type-stable, so this stays true for whatever pointer a section reads.
@@ -28,7 +28,9 @@ use super::sync::{
 use super::{cpu, memory};
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicIsize, AtomicU32};
+#[cfg(gracealloc_rseq)]
+use core::sync::atomic::AtomicIsize;
+use core::sync::atomic::AtomicU32;
 use once_cell::race::{OnceNonZeroUsize, OnceRef};
 
 #[cfg(gracealloc_rseq)]
@@ -50,16 +52,10 @@ impl Slot {
     }
 }
 
-/// What the sections need; `base` is null until, and unless, restartable sequences are chosen.
-#[repr(C, align(128))]
-struct Ready {
-    base: AtomicPtr<u8>,
-    offset: AtomicIsize,
-    cpus: AtomicU32,
-}
-
-static READY: Ready =
-    Ready { base: AtomicPtr::new(ptr::null_mut()), offset: AtomicIsize::new(0), cpus: AtomicU32::new(0) };
+/// What the fast paths read; `base` is null until, and unless, restartable sequences are chosen.
+#[cfg(gracealloc_rseq)]
+static READY: rseq::Ready =
+    rseq::Ready { base: AtomicPtr::new(ptr::null_mut()), offset: AtomicIsize::new(0), cpus: AtomicU32::new(0) };
 
 /// The region with its geometry, once per process.
 static REGION: OnceRef<'static, Region> = OnceRef::new();
@@ -130,11 +126,13 @@ fn build(slots: usize, shards: u32, want_rseq: bool) -> Option<&'static Region> 
 }
 
 fn publish(region: &Region) {
+    #[cfg(gracealloc_rseq)]
     if let (Mode::Rseq, Some(offset)) = (region.mode, rseq_offset()) {
         READY.offset.store(offset, Relaxed);
         READY.cpus.store(region.cells - 1, Relaxed);
         READY.base.store(region.base, Release); // Release: pairs with the Acquire in `access`
     }
+    let _ = region;
 }
 
 #[cfg(gracealloc_rseq)]
@@ -200,7 +198,7 @@ fn access(slot: Slot) -> Option<rseq::Access> {
     (!base.is_null()).then(|| rseq::Access {
         slot: base.wrapping_add(slot.0 as usize),
         offset: READY.offset.load(Relaxed),
-        cpus: READY.cpus.load(Relaxed),
+        ready: &READY,
     })
 }
 
@@ -280,12 +278,6 @@ fn shard() -> u32 {
         }
         shard.get() - 1
     })
-}
-
-/// Puts this thread at a shard of the caller's choice: simulated CPUs for tests.
-#[cfg(test)]
-pub(crate) fn sit_at(cell: u32) {
-    SHARD.with(|shard| shard.set(1 + cell % cells().max(1)));
 }
 
 /// The last word of a cell is no slot: it notes when the cell was last active, in a unit of the caller's choice.

@@ -28,7 +28,7 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Relaxed, Release},
 };
 
-/// Segments that have marks, or spans to adopt.
+/// Segments that have marks.
 static MARKED: TaggedStack = TaggedStack::new();
 
 /// Marks set so far.
@@ -42,11 +42,6 @@ pub(crate) fn mark_free(class: SizeClass, ptr: *mut u8) {
         corrupt("double free", ptr, Some(class));
     }
     MARKS.fetch_add(1, Relaxed);
-    announce(at);
-}
-
-/// Makes sure that a later [`apply`] looks at this span.
-pub(super) fn announce(at: At) {
     // AcqRel, twice: pairs with `apply_segment`; see the module's argument.
     at.segment.marked[at.unit / 64].fetch_or(1 << (at.unit % 64), AcqRel);
     if !at.segment.listed.swap(true, AcqRel) {
@@ -80,13 +75,12 @@ fn apply_segment(segment: &'static Segment) {
 }
 
 fn apply_span(at: At) {
-    for word in 0..span::words(at) {
+    for word in 0..at.objects().div_ceil(64) {
         let bits = at.segment.free_marks.word(at.unit, word).swap(0, AcqRel);
         if bits != 0 {
             span::put_word(at, word, bits);
         }
     }
-    span::adopt(at);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //!   marks        frees that could not wait for that lock
 //!   reserve      pre-faulted units for callers that cannot either
 //!   large        records of what the backing serves directly
-//!     segment      blocks from the backing, cut into units; decay
+//!     segment      blocks from the system, cut into units; decay
 //!     bits         a bit an object
 //!     address_map  address to segment or record
 //!       backing      jemalloc or the system allocator
@@ -15,7 +15,7 @@
 //! the kernel: their callers have raised the context count and were not in atomic context before.
 
 mod address_map;
-mod backing;
+pub(crate) mod backing;
 mod bits;
 pub(crate) mod large;
 pub(crate) mod marks;
@@ -94,14 +94,10 @@ pub(crate) fn decay_if_due() -> bool {
     true
 }
 
-/// Purges all that is unused now; returns the bytes.
+/// Purges all that is unused now, the backing's memory too; returns the bytes that are known.
 pub(crate) fn purge() -> usize {
+    backing::purge();
     segment::decay(true)
-}
-
-/// Brings the backing to life; see [`backing::touch`].
-pub(crate) fn touch_backing() {
-    backing::touch();
 }
 
 /// Takes every lock of this layer, in order, for fork.

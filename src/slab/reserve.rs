@@ -1,36 +1,47 @@
 //! Pre-faulted units for atomic callers.
 //!
 //! Atomic context may take no lock and make no system call, so memory for it is set aside beforehand: single units,
-//! resident, on a tagged stack. Who pops one owns it, makes it a span of the class in need without any lock, and takes
-//! what it wants; the span is announced *before* an object leaves, so that whoever frees one finds an ordinary span.
+//! resident, on a tagged stack. Who pops one owns it and makes it a span of the class in need, all of whose objects
+//! count as handed out (to the reserve). What the caller does not take stays *open* for the next caller of that class.
 //!
 //! ```text
-//!   refill (may block)                      take (atomic context)
-//!     take a unit, touch its pages            pop an entry: its unit is ours
-//!     describe it in an unused entry          format it as a span, take objects, announce the rest
-//!     push the entry  ------------------->    push the entry on the unused ones
+//!   refill (may block)          take (atomic context)
+//!     a unit, its pages           an open unit of the class, else a ready one, formatted
+//!     touched --> READY ------->  objects from `next` on
+//!                                 OPEN[class] <-- if any are left;  else the entry is UNUSED
+//!   close (may block)
+//!     OPEN[class] --> the objects left are put back like any others
 //! ```
+//!
+//! Invariant: an entry is on one stack, or in the hands of who popped it; so are the objects from `next` on, whose free
+//! bits are clear. Who frees one of the others finds an ordinary span.
 
 use super::segment::{self, Segment, UNIT_BYTES};
-use super::span::At;
-use super::{marks, segment as units};
+use super::span::{self, At};
 use crate::platform::memory;
-use crate::size_class::SizeClass;
+use crate::size_class::{CLASSES, SizeClass};
 use crate::tagged_stack::{Nodes, TaggedStack};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 /// The most units the reserve can hold: 32 MiB.
 const ENTRIES: usize = 1024;
 
-/// A unit in the reserve. Its fields belong to whoever took the entry off a stack.
+/// A unit of the reserve. Its fields belong to whoever took the entry off a stack.
 struct Entry {
     segment: AtomicPtr<Segment>,
     unit: AtomicU32,
+    /// The first object that was not handed out, once the unit is open.
+    next: AtomicU32,
     link: AtomicU32,
 }
 
 static TABLE: [Entry; ENTRIES] = [const {
-    Entry { segment: AtomicPtr::new(core::ptr::null_mut()), unit: AtomicU32::new(0), link: AtomicU32::new(0) }
+    Entry {
+        segment: AtomicPtr::new(core::ptr::null_mut()),
+        unit: AtomicU32::new(0),
+        next: AtomicU32::new(0),
+        link: AtomicU32::new(0),
+    }
 }; ENTRIES];
 
 struct ByNumber;
@@ -45,22 +56,37 @@ fn entry(number: u32) -> &'static Entry {
     &TABLE[number as usize - 1]
 }
 
+impl Entry {
+    fn at(&self) -> At {
+        // SAFETY: set in `add` to a segment of the arena, which is type-stable.
+        let segment = unsafe { &*self.segment.load(Relaxed) };
+        At { segment, unit: self.unit.load(Relaxed) as usize }
+    }
+}
+
 static READY: TaggedStack = TaggedStack::new();
+static OPEN: [TaggedStack; CLASSES] = [const { TaggedStack::new() }; CLASSES];
 static UNUSED: TaggedStack = TaggedStack::new();
 /// Entries that were ever used: the others are on no stack yet.
 static MADE: AtomicU32 = AtomicU32::new(0);
-/// Units ready at this moment.
+/// Units ready, and objects of each class left in open ones, at this moment.
 static UNITS: AtomicU32 = AtomicU32::new(0);
+static LEFT: [AtomicU32; CLASSES] = [const { AtomicU32::new(0) }; CLASSES];
 
-/// Bytes ready for atomic callers.
+/// Bytes ready for atomic callers of any class.
 pub(crate) fn bytes() -> usize {
     UNITS.load(Relaxed) as usize * UNIT_BYTES
+}
+
+/// Objects of a class left in open units.
+pub(crate) fn left(class: SizeClass) -> u32 {
+    LEFT[class.index()].load(Relaxed)
 }
 
 /// Adds one unit; false without memory or room. May block. One caller at a time.
 pub(crate) fn add() -> bool {
     let Some(number) = UNUSED.pop(&ByNumber).or_else(new_entry) else { return false };
-    let Some((segment, unit, _)) = units::take_units(1) else {
+    let Some((segment, unit, _)) = segment::take_units(1) else {
         UNUSED.push(&ByNumber, number);
         return false;
     };
@@ -68,8 +94,8 @@ pub(crate) fn add() -> bool {
     unsafe { memory::populate(segment.unit_at(unit), UNIT_BYTES) };
     entry(number).segment.store(core::ptr::from_ref(segment).cast_mut(), Relaxed); // published by the push
     entry(number).unit.store(unit as u32, Relaxed);
+    UNITS.fetch_add(1, Relaxed); // before the push: high for a moment, never below zero
     READY.push(&ByNumber, number);
-    UNITS.fetch_add(1, Relaxed);
     true
 }
 
@@ -81,32 +107,37 @@ fn new_entry() -> Option<u32> {
     })
 }
 
-/// Takes up to `want` objects of `class` out of a reserved unit; 0 when the reserve is empty. Never blocks.
-///
-/// The rest of the unit, if any, becomes an ordinary span of the class.
+/// Takes up to `want` objects of `class`; 0 when the reserve is empty. Never blocks.
 pub(crate) fn take(class: SizeClass, want: usize, mut each: impl FnMut(*mut u8)) -> usize {
-    let Some(number) = READY.pop(&ByNumber) else { return 0 };
-    UNITS.fetch_sub(1, Relaxed);
-    // SAFETY: set in `add` to a segment that lives at least as long as its unit is taken.
-    let segment = unsafe { &*entry(number).segment.load(Relaxed) };
-    let at = At { segment, unit: entry(number).unit.load(Relaxed) as usize };
-    UNUSED.push(&ByNumber, number);
-    at.format(class, 1, false);
-    let taken = at.take(want, |object, _| each(object));
-    marks::announce(at);
+    let Some(number) = OPEN[class.index()].pop(&ByNumber).or_else(|| open(class)) else { return 0 };
+    let (at, next) = (entry(number).at(), entry(number).next.load(Relaxed) as usize);
+    let taken = want.min(at.objects() - next);
+    (next..next + taken).for_each(|n| each(at.object(n)));
+    entry(number).next.store((next + taken) as u32, Relaxed);
+    LEFT[class.index()].fetch_sub(taken as u32, Relaxed);
+    let stack = if next + taken < at.objects() { &OPEN[class.index()] } else { &UNUSED };
+    stack.push(&ByNumber, number);
     taken
 }
 
-/// Gives every reserved unit back; returns their bytes. May block.
-pub(crate) fn drain() -> usize {
-    let mut units = 0;
-    while let Some(number) = READY.pop(&ByNumber) {
-        UNITS.fetch_sub(1, Relaxed);
-        // SAFETY: as in `take`.
-        let segment = unsafe { &*entry(number).segment.load(Relaxed) };
-        segment::return_units(segment, entry(number).unit.load(Relaxed) as usize, 1, true);
+/// Makes a ready unit one of `class`.
+fn open(class: SizeClass) -> Option<u32> {
+    let number = READY.pop(&ByNumber)?;
+    UNITS.fetch_sub(1, Relaxed);
+    let at = entry(number).at();
+    at.format(class, 1, false);
+    at.take(usize::MAX, |_, _| {}); // the reserve has them all
+    entry(number).next.store(0, Relaxed);
+    LEFT[class.index()].fetch_add(at.objects() as u32, Relaxed);
+    Some(number)
+}
+
+/// Puts the objects left in open units back into their spans. Takes locks: not in atomic context.
+pub(crate) fn close(class: SizeClass) {
+    while let Some(number) = OPEN[class.index()].pop(&ByNumber) {
+        let (at, next) = (entry(number).at(), entry(number).next.load(Relaxed) as usize);
+        LEFT[class.index()].fetch_sub((at.objects() - next) as u32, Relaxed);
+        span::put(class, (next..at.objects()).map(|n| at.object(n)));
         UNUSED.push(&ByNumber, number);
-        units += 1;
     }
-    units * UNIT_BYTES
 }

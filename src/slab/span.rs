@@ -77,6 +77,17 @@ static BINS: [ClassBin; CLASSES] = [const {
     ClassBin { lock: Lock::new(Bin { head: 0, tail: 0 }), objects: AtomicI64::new(0), free: AtomicI64::new(0) }
 }; CLASSES];
 
+/// `2^32 / bytes`, rounded up: multiplying by it and dropping 32 bits divides every multiple of `bytes` that fits a span.
+static RECIPROCAL: [u32; CLASSES] = {
+    let mut reciprocals = [0; CLASSES];
+    let mut class = 1;
+    while class < CLASSES {
+        reciprocals[class] = (1u64 << 32).div_ceil(SizeClass::bytes_of(class) as u64) as u32;
+        class += 1;
+    }
+    reciprocals
+};
+
 /// A class's bin.
 pub(super) fn bin(class: SizeClass) -> &'static ClassBin {
     &BINS[class.index()]
@@ -105,6 +116,11 @@ impl At {
     /// The span's class; `NONE` for units that are no span.
     pub(super) fn class(self) -> SizeClass {
         SizeClass::from_index(self.span().class.load(Relaxed) as usize)
+    }
+
+    /// Objects that the span has.
+    pub(super) fn objects(self) -> usize {
+        self.span().objects.load(Relaxed) as usize
     }
 
     /// The address of an object.
@@ -160,9 +176,10 @@ impl At {
     /// Puts a span that has free objects into its bin's list if it is not there.
     fn list(self, bin: &mut Guard<'_, Bin>) {
         let span = self.span();
-        if span.free.load(Relaxed) == 0 || span.listed.swap(true, Relaxed) {
+        if span.free.load(Relaxed) == 0 || span.listed.load(Relaxed) {
             return;
         }
+        span.listed.store(true, Relaxed);
         let number = self.number();
         span.next.store(0, Relaxed);
         span.prev.store(bin.tail, Relaxed);
@@ -214,20 +231,32 @@ impl At {
         span.class.store(NO_CLASS, Relaxed);
         segment::return_units(self.segment, self.unit, span.units.load(Relaxed) as usize, true);
     }
+
+    /// The number of the object that starts at `ptr`; `None` if none does, here.
+    fn object_at(self, ptr: *mut u8) -> Option<usize> {
+        let (offset, class) = (ptr.addr().wrapping_sub(self.segment.unit_at(self.unit).addr()), self.class());
+        if offset >= self.span().units.load(Relaxed) as usize * UNIT_BYTES {
+            return None;
+        }
+        // If `ptr` starts no object the product is off, and so does not multiply back.
+        let n = (offset as u64 * u64::from(RECIPROCAL[class.index()]) >> 32) as usize;
+        let starts = n * class.bytes() == offset && n < self.span().objects.load(Relaxed) as usize;
+        (class != SizeClass::NONE && starts).then_some(n)
+    }
+}
+
+/// The span around an address, if a unit is one.
+fn span_around(ptr: *mut u8) -> Option<At> {
+    let segment = address_map::segment(ptr.addr())?;
+    let unit = (ptr.addr() - segment.base().addr()) / UNIT_BYTES;
+    let first = unit.checked_sub(segment.spans[unit].back.load(Relaxed) as usize)?;
+    Some(At { segment, unit: first })
 }
 
 /// An object's place: its span and its number there. `None` if no object of ours starts at this address.
 pub(super) fn locate(ptr: *mut u8) -> Option<(At, usize)> {
-    let segment = address_map::segment(ptr.addr())?;
-    let unit = (ptr.addr() - segment.base().addr()) / UNIT_BYTES;
-    let first = unit.checked_sub(segment.spans[unit].back.load(Relaxed) as usize)?;
-    let at = At { segment, unit: first };
-    let (span, bytes) = (at.span(), at.class().bytes() as u32);
-    let offset = (ptr.addr() - segment.unit_at(first).addr()) as u32;
-    if bytes == 0 || offset % bytes != 0 || offset / bytes >= u32::from(span.objects.load(Relaxed)) {
-        return None;
-    }
-    Some((at, (offset / bytes) as usize))
+    let at = span_around(ptr)?;
+    Some((at, at.object_at(ptr)?))
 }
 
 /// As [`locate`], for an object that must be one of `class`: anything else ends the process.
@@ -269,8 +298,11 @@ fn add_span(class: SizeClass, guard: &mut Guard<'_, Bin>) -> bool {
 pub(super) fn put(class: SizeClass, objects: impl Iterator<Item = *mut u8>) {
     let mut guard = bin(class).lock.lock();
     let mut count = 0;
+    let mut last: Option<At> = None; // neighbours in a magazine are often neighbours in memory
     for ptr in objects {
-        let (at, object) = locate_in(class, ptr);
+        let same = last.and_then(|at| Some((at, at.object_at(ptr)?))).filter(|(at, _)| at.class() == class);
+        let (at, object) = same.unwrap_or_else(|| locate_in(class, ptr));
+        last = Some(at);
         if at.segment.free_marks.get(at.unit, object) {
             corrupt("double free", ptr, Some(class));
         }
@@ -278,16 +310,6 @@ pub(super) fn put(class: SizeClass, objects: impl Iterator<Item = *mut u8>) {
         count += 1;
     }
     bin(class).free.fetch_add(count, Relaxed);
-}
-
-/// Puts a span that was formatted without the lock into its bin's list. By now it may be listed, or dissolved and
-/// anything else: its class, read again under that class's lock, says whether it is still ours to list.
-pub(super) fn adopt(at: At) {
-    let class = at.class();
-    let mut guard = bin(class).lock.lock();
-    if class != SizeClass::NONE && at.class() == class {
-        at.list(&mut guard);
-    }
 }
 
 /// Gives the objects back whose bits are set in one word of the span's marks.
@@ -300,11 +322,6 @@ pub(super) fn put_word(at: At, word: usize, mut bits: u64) {
         bits &= bits - 1;
         at.put(&mut guard, object, at.object(object));
     }
-}
-
-/// Words of free marks that the span has.
-pub(super) fn words(at: At) -> usize {
-    (at.span().objects.load(Relaxed) as usize).div_ceil(64)
 }
 
 /// Takes every bin's lock, for fork.

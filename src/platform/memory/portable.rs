@@ -13,6 +13,21 @@ pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
     NonNull::new(unsafe { System.alloc_zeroed(layout) })
 }
 
+/// Allocates zeroed memory with the layout's alignment.
+pub(crate) fn map_aligned(layout: Layout) -> Option<NonNull<u8>> {
+    // SAFETY: the size is not zero.
+    NonNull::new(unsafe { System.alloc_zeroed(layout) })
+}
+
+/// Gives a block of [`map_aligned`] back.
+///
+/// # Safety
+/// - It came from there with this layout and is not used any more.
+pub(crate) unsafe fn unmap(start: *mut u8, layout: Layout) {
+    // SAFETY: handed on to the caller.
+    unsafe { System.dealloc(start, layout) }
+}
+
 /// Nothing can be given back in part: false.
 ///
 /// # Safety

@@ -1,5 +1,6 @@
 //! `mmap` and `madvise`.
 
+use core::alloc::Layout;
 use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 
@@ -9,6 +10,43 @@ pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
     // SAFETY: a new mapping at an address of the kernel's choice.
     let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, prot, flags, -1, 0) };
     if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
+}
+
+/// Maps zeroed memory at a multiple of the layout's alignment, which is a multiple of the page size.
+pub(crate) fn map_aligned(layout: Layout) -> Option<NonNull<u8>> {
+    let (bytes, align) = (layout.size(), layout.align());
+    let at = map(bytes)?; // next to an aligned block of the same size it is aligned by itself
+    if at.as_ptr().align_offset(align) == 0 {
+        return Some(at);
+    }
+    // SAFETY: the mapping just made.
+    unsafe { munmap(at.as_ptr(), bytes) };
+    let at = map(bytes + align)?.as_ptr();
+    let lead = at.align_offset(align);
+    // SAFETY: head and tail of the mapping just made, around the block, which stays.
+    unsafe {
+        munmap(at, lead);
+        munmap(at.add(lead + bytes), align - lead);
+        NonNull::new(at.add(lead))
+    }
+}
+
+/// Gives a block of [`map_aligned`] back.
+///
+/// # Safety
+/// - It came from there with this layout and is not used any more.
+pub(crate) unsafe fn unmap(start: *mut u8, layout: Layout) {
+    // SAFETY: handed on to the caller.
+    unsafe { munmap(start, layout.size()) }
+}
+
+/// # Safety
+/// - Nothing in the range is needed any more.
+unsafe fn munmap(start: *mut u8, bytes: usize) {
+    if bytes > 0 {
+        // SAFETY: handed on to the caller. A kernel that refuses keeps the pages mapped: they are lost, no more.
+        unsafe { libc::munmap(start.cast(), bytes) };
+    }
 }
 
 /// Gives the pages of a range back to the system; they read as zero afterwards. True when that has happened.

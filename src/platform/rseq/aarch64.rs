@@ -1,6 +1,6 @@
 //! The sections for aarch64. Each instruction carries its meaning; `module` documentation has the rules.
 
-use super::Access;
+use super::{Access, CPUS, OUT_OF_RANGE};
 use crate::platform::magazine::{HEADER_BYTES, Magazine};
 use core::arch::asm;
 
@@ -23,7 +23,8 @@ macro_rules! section {
             "add {t}, {t}, :lo12:77b\n",
             "str {t}, [{area}, #8]\n",              // area.rseq_cs = &descriptor
             "22: ldr {t:w}, [{area}, #4]\n",        // cpu = area.cpu_id
-            "cmp {t:w}, {cpus:w}\n",
+            "ldr {k:w}, [{ready}, #{cpus}]\n",
+            "cmp {t:w}, {k:w}\n",
             "b.hs 88f\n",                           // no cell for this CPU
             "add {t}, {slot}, {t}, lsl #12\n",      // its slot, see CELL_SHIFT
             $($body, "\n",)*
@@ -61,7 +62,8 @@ pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
             ),
             slot = in(reg) access.slot,
             area = in(reg) thread_pointer().wrapping_offset(access.offset),
-            cpus = in(reg) access.cpus,
+            ready = in(reg) access.ready,
+            cpus = const CPUS,
             result = out(reg) object,
             t = out(reg) _,
             m = out(reg) _,
@@ -100,7 +102,8 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
             ),
             slot = in(reg) access.slot,
             area = in(reg) thread_pointer().wrapping_offset(access.offset),
-            cpus = in(reg) access.cpus,
+            ready = in(reg) access.ready,
+            cpus = const CPUS,
             object = in(reg) object,
             result = out(reg) done,
             t = out(reg) _,
@@ -113,7 +116,7 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
     done != 0
 }
 
-/// Swaps the slot's magazine from `expected` to `new`; returns what it held, or `OUT_OF_RANGE`.
+/// Swaps the slot's magazine from `expected` to `new`; returns what it held, or [`OUT_OF_RANGE`].
 ///
 /// # Safety
 /// - As for [`pop`]; `new` is a magazine that the caller owns, or EMPTY.
@@ -136,17 +139,19 @@ pub(in crate::platform) unsafe fn replace(
                 ),
                 "cbnz {k:w}, 55b\n",                        // the store failed: nothing has happened, again
                 "b 99f\n",
-                "88: mov {result}, #8\n",
+                "88: mov {result}, #{out}\n",
                 "99:\n",
             ),
             slot = in(reg) access.slot,
             area = in(reg) thread_pointer().wrapping_offset(access.offset),
-            cpus = in(reg) access.cpus,
+            ready = in(reg) access.ready,
+            cpus = const CPUS,
             expected = in(reg) expected,
             new = in(reg) new,
             result = out(reg) seen,
             t = out(reg) _,
             k = out(reg) _,
+            out = const OUT_OF_RANGE,
             options(nostack),
         );
     }

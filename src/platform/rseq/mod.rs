@@ -33,13 +33,13 @@ mod x86_64;
 use x86_64 as arch;
 
 pub(super) use arch::{pop, push, replace};
-use core::ptr;
+use core::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32};
 
 /// `log2` of the distance between two CPUs' cells in bytes; the sections shift by it.
 pub(super) const CELL_SHIFT: u32 = 12;
 
-/// What [`replace`] returns when the CPU number is out of range; no magazine stands at this address.
-pub(super) const OUT_OF_RANGE: *mut super::Magazine = ptr::without_provenance_mut(8);
+/// What [`replace`] returns when the CPU number is out of range: no magazine stands at this address.
+const OUT_OF_RANGE: usize = 8;
 
 /// The kernel's `struct rseq` (include/uapi/linux/rseq.h), as far as it is used here.
 #[repr(C, align(32))]
@@ -56,15 +56,29 @@ const _: () = {
     assert!(core::mem::size_of::<Area>() == 32);
 };
 
-/// What a section needs to know; fixed once the mode is chosen.
+/// What all sections need to know; written once, before the fast paths use it.
+#[repr(C, align(128))]
+pub(super) struct Ready {
+    /// The cell of CPU 0; null until, and unless, restartable sequences are chosen.
+    pub(super) base: AtomicPtr<u8>,
+    /// Distance of the rseq area from the thread pointer, in bytes.
+    pub(super) offset: AtomicIsize,
+    /// CPUs that have a cell; CPU numbers from here on fall out of the section, which reads this itself.
+    pub(super) cpus: AtomicU32,
+}
+
+/// Where the sections find `cpus`.
+const CPUS: usize = core::mem::offset_of!(Ready, cpus);
+
+/// What one section needs to know.
 #[derive(Clone, Copy)]
 pub(super) struct Access {
     /// The slot in the cell of CPU 0.
     pub(super) slot: *mut u8,
     /// Distance of the rseq area from the thread pointer, in bytes.
     pub(super) offset: isize,
-    /// CPUs that have a cell; CPU numbers from here on fall out of the section.
-    pub(super) cpus: u32,
+    /// The rest.
+    pub(super) ready: &'static Ready,
 }
 
 /// The offset of this process's rseq areas from each thread pointer, if glibc registered them.

@@ -1,6 +1,6 @@
 //! The sections for x86_64. Each instruction carries its meaning; `module` documentation has the rules.
 
-use super::Access;
+use super::{Access, CPUS, OUT_OF_RANGE};
 use crate::platform::magazine::{HEADER_BYTES, Magazine};
 use core::arch::asm;
 
@@ -16,7 +16,7 @@ macro_rules! section {
             "55: lea {t}, [rip + 77b]\n",
             "mov qword ptr fs:[{area} + 8], {t}\n",     // area.rseq_cs = &descriptor
             "22: mov {t:e}, dword ptr fs:[{area} + 4]\n", // cpu = area.cpu_id
-            "cmp {t:e}, {cpus:e}\n",
+            "cmp {t:e}, dword ptr [{ready} + {cpus}]\n",
             "jae 88f\n",                                // no cell for this CPU
             "shl {t}, 12\n",                            // the distance of its cell, see CELL_SHIFT
             $($body, "\n",)*
@@ -62,7 +62,8 @@ pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
             ),
             slot = in(reg) access.slot,
             area = in(reg) access.offset,
-            cpus = in(reg) access.cpus,
+            ready = in(reg) access.ready,
+            cpus = const CPUS,
             object = out(reg) object,
             t = out(reg) _,
             m = out(reg) _,
@@ -100,7 +101,8 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
             ),
             slot = in(reg) access.slot,
             area = in(reg) access.offset,
-            cpus = in(reg) access.cpus,
+            ready = in(reg) access.ready,
+            cpus = const CPUS,
             object = in(reg) object,
             t = out(reg) _,
             m = out(reg) magazine,
@@ -112,7 +114,7 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
     !magazine.is_null()
 }
 
-/// Swaps the slot's magazine from `expected` to `new`; returns what it held, or `OUT_OF_RANGE`.
+/// Swaps the slot's magazine from `expected` to `new`; returns what it held, or [`OUT_OF_RANGE`].
 ///
 /// # Safety
 /// - As for [`pop`]; `new` is a magazine that the caller owns, or EMPTY.
@@ -136,12 +138,13 @@ pub(in crate::platform) unsafe fn replace(
             ),
             slot = in(reg) access.slot,
             area = in(reg) access.offset,
-            cpus = in(reg) access.cpus,
+            ready = in(reg) access.ready,
+            cpus = const CPUS,
             expected = in(reg) expected,
             new = in(reg) new,
             t = out(reg) _,
             out("rax") seen,
-            out = const 8,
+            out = const OUT_OF_RANGE,
             options(nostack),
         );
     }

@@ -1,0 +1,8 @@
+//! The child that measures the C library's allocator.
+
+#[global_allocator]
+static GLOBAL: std::alloc::System = std::alloc::System;
+
+fn main() -> std::process::ExitCode {
+    alloc_bench::child::main()
+}

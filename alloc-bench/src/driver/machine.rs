@@ -1,0 +1,87 @@
+//! What it all ran on, in general words: nothing that names the machine or its owner.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use alloc_bench::allocators::Allocator;
+use anyhow::{Context, Result};
+use cargo_metadata::{Metadata, MetadataCommand};
+use serde::Serialize;
+
+/// Settings of allocators that would change what is measured.
+const TUNING: &[&str] =
+    &["GRACEALLOC_", "MALLOC_", "_RJEM_MALLOC_", "JE_MALLOC_", "MIMALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"];
+
+/// The machine and the tools.
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    processor: String,
+    processors: usize,
+    kernel: String,
+    rustc: String,
+}
+
+impl Machine {
+    /// Looks around; what cannot be learnt is "unknown".
+    pub(crate) fn here() -> Self {
+        Self {
+            processor: processor().unwrap_or_else(unknown),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
+                .map_or_else(|_| unknown(), |it| it.trim().into()),
+            rustc: said_by_rustc("release:").unwrap_or_else(|_| unknown()),
+        }
+    }
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn said_by_rustc(field: &str) -> Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output().context("asking rustc for its version")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    Ok(line.with_context(|| format!("rustc -vV says no `{field}`"))?.trim().to_owned())
+}
+
+/// The cargo that started us, or the one in the path.
+pub(crate) fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Where this package's manifest was when it was compiled.
+pub(crate) fn package_folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What cargo knows of the workspace, for this platform only: others' packages need not be there.
+pub(crate) fn metadata() -> Result<Metadata> {
+    let mut command = MetadataCommand::new();
+    command.cargo_path(cargo()).current_dir(package_folder());
+    command.other_options(["--locked".to_owned(), "--filter-platform".to_owned(), said_by_rustc("host:")?]);
+    command.exec().context("asking cargo for the workspace's dependencies")
+}
+
+/// The versions of the packages that make up these allocators.
+pub(crate) fn versions(metadata: &Metadata, allocators: &[&Allocator]) -> BTreeMap<String, String> {
+    let of_package = |name: &str| metadata.packages.iter().find(|package| package.name == name);
+    let packages = allocators.iter().flat_map(|allocator| allocator.packages);
+    packages.filter_map(|name| Some((name.to_string(), of_package(name)?.version.to_string()))).collect()
+}
+
+/// The environment's settings of allocators; they reach the children.
+pub(crate) fn tuning() -> BTreeMap<String, String> {
+    let is_tuning = |(name, _): &(String, String)| TUNING.iter().any(|start| name.starts_with(start));
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).filter(is_tuning).collect()
+}

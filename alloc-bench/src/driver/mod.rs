@@ -1,0 +1,97 @@
+//! The driver, in the order of its work:
+//!
+//! ```text
+//! options     what to measure
+//! children    build them, one per allocator; refuse unfair profiles
+//! sources     choose the source files that real programs read
+//! rounds      start the children in turn; progress
+//! report      the figures, as they go into the JSON file
+//! tables      the figures, as they are printed
+//! machine     what it all ran on
+//! ```
+
+mod children;
+mod machine;
+pub(crate) mod options;
+mod progress;
+mod report;
+mod rounds;
+mod sources;
+mod tables;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use cargo_metadata::Metadata;
+
+use self::children::Children;
+use self::options::Options;
+use self::report::Report;
+
+/// What a shell expects of a program that was interrupted.
+const INTERRUPTED: u8 = 130;
+
+/// When Ctrl-C was first pressed. Pressed again, it ends the program at once.
+static STOPPED: OnceLock<Instant> = OnceLock::new();
+/// Signals closer together than this are one key press: some programs pass it on to a child and to its whole group.
+const ONE_PRESS: Duration = Duration::from_millis(500);
+
+/// Does what the options say.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if options.list {
+        print!("{}", tables::list());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let children = Children::ready(options)?;
+    let metadata = machine::metadata()?;
+    let sources = sources(options, &metadata)?;
+    stop_at_ctrl_c()?;
+    let (rows, outcome) = rounds::run(options, &children, sources.as_ref().map(|sources| sources.list.as_path()));
+    let report = Report::new(options, &metadata, sources.map(|sources| sources.corpus), rows);
+    finish(options, &report)?;
+    outcome?;
+    Ok(if stopped() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// Prints and writes what was measured, be it all or not.
+fn finish(options: &Options, report: &Report) -> Result<()> {
+    print!("{}", tables::render(report));
+    let Some(file) = &options.json else {
+        return Ok(());
+    };
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+}
+
+/// The chosen source files and the list that names them.
+struct Sources {
+    corpus: alloc_bench::corpus::Corpus,
+    list: PathBuf,
+}
+
+fn sources(options: &Options, metadata: &Metadata) -> Result<Option<Sources>> {
+    if !options.workloads().iter().any(|workload| workload.needs_corpus) {
+        return Ok(None);
+    }
+    let corpus = sources::choose(metadata, options.scale())?;
+    let list = metadata.target_directory.join("alloc-bench").join(format!("sources-{}.json", corpus.bytes));
+    corpus.save(list.as_std_path())?;
+    Ok(Some(Sources { corpus, list: list.into_std_path_buf() }))
+}
+
+fn stop_at_ctrl_c() -> Result<()> {
+    let stop = || {
+        if STOPPED.get_or_init(Instant::now).elapsed() > ONE_PRESS {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    };
+    ctrlc::set_handler(stop).context("installing the handler of Ctrl-C")
+}
+
+/// Whether Ctrl-C was pressed.
+fn stopped() -> bool {
+    STOPPED.get().is_some()
+}

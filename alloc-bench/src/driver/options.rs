@@ -1,0 +1,130 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use alloc_bench::allocators::{self, Allocator};
+use alloc_bench::workloads::{self, Spec};
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+
+/// Compares gracealloc with other allocators. Without options: everything, in less than two minutes on two processors.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Options {
+    /// Only these workloads [default: all]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = workload_names())]
+    workload: Vec<String>,
+
+    /// Only these allocators [default: all]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = allocator_names())]
+    allocator: Vec<String>,
+
+    /// How many threads share a workload
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_values = ["1", "2"], value_parser = threads)]
+    pub(crate) threads: Vec<usize>,
+
+    /// How often each allocator is measured [default: 11, with --quick 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+
+    /// Factor on the number of operations [default: 1, with --quick 0.01]
+    #[arg(long, value_name = "FACTOR", value_parser = scale)]
+    scale: Option<f64>,
+
+    /// A short run that shows that everything works; its figures mean little
+    #[arg(long)]
+    quick: bool,
+
+    /// Write every sample and every figure to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Show workloads and allocators, measure nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// Start of all pseudo-random sequences
+    #[arg(long, value_name = "NUMBER", default_value_t = 20_200_225)]
+    pub(crate) seed: u64,
+
+    /// Take the child binaries from here instead of building them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) children_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// The chosen workloads, in the registry's order.
+    pub(crate) fn workloads(&self) -> Vec<&'static Spec> {
+        let chosen = |spec: &&Spec| self.workload.is_empty() || self.workload.iter().any(|name| name == spec.name);
+        workloads::ALL.iter().filter(chosen).collect()
+    }
+
+    /// The chosen allocators, in the registry's order.
+    pub(crate) fn allocators(&self) -> Vec<&'static Allocator> {
+        let chosen = |one: &&Allocator| self.allocator.is_empty() || self.allocator.iter().any(|name| name == one.name);
+        allocators::ALL.iter().filter(chosen).collect()
+    }
+
+    /// How many rounds.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 2 } else { 11 })
+    }
+
+    /// The factor on the number of operations.
+    pub(crate) fn scale(&self) -> f64 {
+        self.scale.unwrap_or(if self.quick { 0.01 } else { 1.0 })
+    }
+}
+
+fn workload_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(workloads::ALL.iter().map(|spec| spec.name))
+}
+
+fn allocator_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(allocators::ALL.iter().map(|allocator| allocator.name))
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=1024) => Ok(threads),
+        _ => Err("expected a number from 1 to 1024".to_owned()),
+    }
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(scale) if (1e-6..=1e4).contains(&scale) => Ok(scale),
+        _ => Err("expected a number from 0.000001 to 10000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, clap::Error> {
+        Options::try_parse_from(["alloc-bench"].into_iter().chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_default_is_everything() {
+        let options = parse("").unwrap();
+        assert_eq!(options.workloads().len(), workloads::ALL.len());
+        assert_eq!(options.allocators().len(), allocators::ALL.len());
+        assert_eq!((options.threads.as_slice(), options.rounds(), options.scale()), (&[1, 2][..], 11, 1.0));
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let options = parse("--workload pair-64,source-index --allocator system --threads 4").unwrap();
+        assert_eq!(options.workloads().iter().map(|spec| spec.name).collect::<Vec<_>>(), ["pair-64", "source-index"]);
+        assert_eq!((options.allocators().len(), options.threads.as_slice()), (1, &[4][..]));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in ["--workload nap", "--allocator none", "--threads 0", "--rounds 0", "--scale nan", "--scale -1"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

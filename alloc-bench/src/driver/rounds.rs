@@ -1,0 +1,153 @@
+//! Starts the children in turn.
+//!
+//! Row by row, and within a row round by round. Each round measures every allocator once, and each begins with another
+//! one (A B C, B C A, C A B), so that nobody always follows the same neighbour. A child is a process group of its own:
+//! Ctrl-C reaches only the driver, and the measurement in progress (a fraction of a second) comes to its end.
+
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use alloc_bench::allocators::Allocator;
+use alloc_bench::protocol::{Request, Sample};
+use alloc_bench::workloads::Spec;
+use anyhow::{Context, Result, bail, ensure};
+
+use super::children::Children;
+use super::options::Options;
+use super::progress::Progress;
+use super::stopped;
+
+/// One line of the tables: a workload with a number of threads, and each allocator's samples in the order of rounds.
+pub(crate) struct Measured {
+    pub(crate) workload: &'static Spec,
+    pub(crate) threads: usize,
+    pub(crate) series: Vec<(&'static Allocator, Vec<Sample>)>,
+}
+
+/// Measures everything that the options ask for. The rows are those with at least one whole round, also after Ctrl-C or
+/// an error.
+pub(crate) fn run(options: &Options, children: &Children, sources: Option<&Path>) -> (Vec<Measured>, Result<()>) {
+    let mut rows = Vec::new();
+    for workload in options.workloads() {
+        rows.extend(options.threads.iter().map(|&threads| Measured::none_yet(workload, threads, options)));
+    }
+    let per_row = u64::from(options.rounds()) * options.allocators().len() as u64;
+    let progress = Progress::start(rows.len() as u64 * per_row);
+    let outcome = rows.iter_mut().try_for_each(|row| row.measure(options, children, sources, &progress));
+    rows.retain_mut(|row| row.keep_whole_rounds() > 0);
+    (rows, outcome)
+}
+
+impl Measured {
+    fn none_yet(workload: &'static Spec, threads: usize, options: &Options) -> Self {
+        let series = options.allocators().into_iter().map(|allocator| (allocator, Vec::new())).collect();
+        Self { workload, threads, series }
+    }
+
+    /// Does all rounds of this row, or fewer if Ctrl-C is pressed.
+    fn measure(
+        &mut self,
+        options: &Options,
+        children: &Children,
+        sources: Option<&Path>,
+        progress: &Progress,
+    ) -> Result<()> {
+        let request = Request {
+            workload: self.workload.name.to_owned(),
+            threads: self.threads,
+            scale: options.scale(),
+            seed: options.seed,
+            corpus: sources.filter(|_| self.workload.needs_corpus).map(Path::to_owned),
+        };
+        let start = Instant::now();
+        progress.row(self.workload.name, self.threads);
+        for round in 0..options.rounds() as usize {
+            for turn in rotated(self.series.len(), round) {
+                if stopped() {
+                    return Ok(());
+                }
+                let (allocator, samples) = &mut self.series[turn];
+                samples.push(measure(children.program(allocator), &request)?);
+                progress.step();
+            }
+            self.check()?;
+        }
+        progress.row_done(start.elapsed());
+        Ok(())
+    }
+
+    /// All samples must have the same checksum: the operations are the same.
+    fn check(&self) -> Result<()> {
+        let mut samples =
+            self.series.iter().flat_map(|(allocator, samples)| samples.iter().map(move |it| (allocator, it)));
+        let Some((first, expected)) = samples.next() else {
+            return Ok(());
+        };
+        for (allocator, sample) in samples {
+            ensure!(
+                sample.checksum == expected.checksum,
+                "{} with {} threads: {} and {} came to different checksums, so one of them has lost or changed data",
+                self.workload.name,
+                self.threads,
+                first.name,
+                allocator.name
+            );
+        }
+        Ok(())
+    }
+
+    /// Drops what belongs to an unfinished round, and returns how many are left.
+    fn keep_whole_rounds(&mut self) -> usize {
+        let whole = self.series.iter().map(|(_, samples)| samples.len()).min().unwrap_or(0);
+        self.series.iter_mut().for_each(|(_, samples)| samples.truncate(whole));
+        whole
+    }
+}
+
+/// Who comes when: `0..count`, beginning with another one each round.
+fn rotated(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |turn| (turn + round) % count)
+}
+
+/// Runs one child.
+fn measure(program: &Path, request: &Request) -> Result<Sample> {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let what = || format!("{name}, {} with {} threads", request.workload, request.threads);
+    let mut command = Command::new(program);
+    command.arg(serde_json::to_string(request)?).process_group(0);
+    let output = command.output().with_context(|| format!("starting {}", program.display()))?;
+    answer(&output).with_context(what)
+}
+
+fn answer(output: &Output) -> Result<Sample> {
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    match (output.status.code(), output.status.signal()) {
+        (Some(0), _) => serde_json::from_slice(&output.stdout).context("its answer is not a sample in JSON"),
+        (_, Some(libc::SIGALRM)) => {
+            bail!("did not finish in hundreds of times what it should take: it hangs")
+        }
+        (_, Some(signal)) => bail!("was killed by signal {signal}: {}", complaint.trim()),
+        _ => bail!("{}", complaint.trim()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_round_begins_with_another_allocator() {
+        let order = |round| rotated(3, round).collect::<Vec<_>>();
+        assert_eq!((order(0), order(1), order(3)), (vec![0, 1, 2], vec![1, 2, 0], vec![0, 1, 2]));
+    }
+
+    #[test]
+    fn a_child_that_fails_is_quoted() {
+        let output = Command::new("sh").args(["-c", "echo no memory >&2; exit 1"]).output().unwrap();
+        assert_eq!(answer(&output).unwrap_err().to_string(), "no memory");
+        let output = Command::new("sh").args(["-c", "kill -ALRM $$"]).output().unwrap();
+        assert!(answer(&output).unwrap_err().to_string().contains("hangs"));
+    }
+}

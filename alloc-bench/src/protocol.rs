@@ -1,0 +1,111 @@
+//! What driver and child say to each other: the request is the child's only argument, the sample the only line that it
+//! prints. Both are JSON.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::latency::Percentiles;
+
+/// One measurement to make.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Name of the workload.
+    pub workload: String,
+    /// How many threads share it.
+    pub threads: usize,
+    /// Factor on the number of operations; 1 is the main job.
+    pub scale: f64,
+    /// Start of all pseudo-random sequences.
+    pub seed: u64,
+    /// The list of source files, for the workloads that read one.
+    pub corpus: Option<PathBuf>,
+}
+
+impl Request {
+    /// Reads a request.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not a request, or one without threads or with a scale that is not a positive number.
+    pub fn parse(text: &str) -> Result<Self> {
+        let request: Self = serde_json::from_str(text).context("the argument is not a request in JSON")?;
+        ensure!(request.threads > 0, "a measurement needs at least one thread");
+        ensure!(request.scale.is_finite() && request.scale > 0.0, "the scale must be a positive number");
+        Ok(request)
+    }
+
+    /// How long a child may take before it counts as hung: hundreds of times what it should.
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs_f64((60.0 + 60.0 * self.scale).min(86_400.0))
+    }
+}
+
+/// The result of one measurement. Times in nanoseconds, memory in bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Operations done by all threads while the clock ran.
+    pub ops: u64,
+    /// How many threads shared them.
+    pub threads: usize,
+    /// From the first thread's start to the last one's end.
+    pub elapsed_ns: u64,
+    /// Processor time of the process in that interval, threads of the allocator included.
+    pub cpu_ns: u64,
+    /// Most resident memory from the program's start to the end of the measurement.
+    pub peak_bytes: u64,
+    /// Resident memory when `main` began.
+    pub baseline_bytes: u64,
+    /// Depends on every operation: equal for all allocators, or one of them has lost or changed data.
+    pub checksum: u64,
+    /// Percentiles of single steps, where the workload times them.
+    pub latency: Option<Percentiles>,
+}
+
+impl Sample {
+    /// Time per operation as one thread sees it: wall time by the operations of one thread.
+    pub fn ns_per_op(&self) -> f64 {
+        self.elapsed_ns as f64 * self.threads as f64 / self.ops as f64
+    }
+
+    /// Processor time per operation.
+    pub fn cpu_ns_per_op(&self) -> f64 {
+        self.cpu_ns as f64 / self.ops as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        Request { workload: "pair-64".into(), threads: 2, scale: 0.5, seed: 7, corpus: Some("list.json".into()) }
+    }
+
+    #[test]
+    fn a_request_survives_the_round_trip() {
+        let text = serde_json::to_string(&request()).unwrap();
+        assert_eq!(Request::parse(&text).unwrap(), request());
+    }
+
+    #[test]
+    fn a_sample_survives_the_round_trip() {
+        let latency = Some(Percentiles { steps: 3, p50_ns: 1, p99_ns: 2, p999_ns: 3, max_ns: 4 });
+        let (ops, threads, elapsed_ns, cpu_ns) = (10, 2, 50, 90);
+        let sample =
+            Sample { ops, threads, elapsed_ns, cpu_ns, peak_bytes: 1, baseline_bytes: 1, checksum: u64::MAX, latency };
+        let back: Sample = serde_json::from_str(&serde_json::to_string(&sample).unwrap()).unwrap();
+        assert_eq!(back, sample);
+        assert_eq!((back.ns_per_op(), back.cpu_ns_per_op()), (10.0, 9.0));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(Request::parse("pair").is_err());
+        for bad in [Request { threads: 0, ..request() }, Request { scale: -1.0, ..request() }] {
+            assert!(Request::parse(&serde_json::to_string(&bad).unwrap()).is_err());
+        }
+    }
+}

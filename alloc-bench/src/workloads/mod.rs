@@ -1,0 +1,139 @@
+//! What is measured. One file per workload; [`ALL`] is the registry.
+//!
+//! A workload is prepared once per process (its input is read there, before any clock), then asked for one
+//! [`Worker`] per thread, in that thread. All allocators do the same operations in the same order: every random choice
+//! comes from the seed, and the checksum of a pass depends on nothing else.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::latency::Latencies;
+
+pub mod batch;
+pub mod churn;
+pub mod pair;
+pub mod producer_consumer;
+pub mod source_index;
+
+/// Every workload, in the order of the tables.
+pub static ALL: &[Spec] = &[
+    pair::SPEC,
+    churn::SMALL,
+    churn::WIDE,
+    batch::SHORT,
+    batch::LONG,
+    producer_consumer::SMALL,
+    producer_consumer::LARGE,
+    source_index::SPEC,
+];
+
+/// Finds a workload by its name.
+pub fn find(name: &str) -> Option<&'static Spec> {
+    ALL.iter().find(|spec| spec.name == name)
+}
+
+/// A workload as the registry knows it.
+#[derive(Debug)]
+pub struct Spec {
+    /// As the command line and the tables call it.
+    pub name: &'static str,
+    /// One line for `--list`.
+    pub about: &'static str,
+    /// The greatest ratio to the best peer that is good enough; `None`: the workload is not part of the bar.
+    pub goal: Option<f64>,
+    /// Whether [`Setup::corpus`] must be there.
+    pub needs_corpus: bool,
+    /// Makes it ready to run.
+    pub prepare: fn(&Setup<'_>) -> Result<Box<dyn Workload>>,
+}
+
+/// How a workload is to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// Threads that share it.
+    pub threads: usize,
+    /// Factor on the number of operations.
+    pub scale: f64,
+    /// Start of all pseudo-random sequences.
+    pub seed: u64,
+    /// The list of source files.
+    pub corpus: Option<&'a Path>,
+}
+
+impl Setup<'_> {
+    /// Passes of `timed` operations at scale 1 and a quarter of that to warm up, in whole steps of `step`.
+    pub fn passes(&self, timed: u64, step: u64) -> Passes {
+        let steps = |ops: f64| ((ops * self.scale / step as f64).round() as u64).max(1) * step;
+        Passes { warm_up: steps(timed as f64 / 4.0), timed: steps(timed as f64) }
+    }
+
+    /// A generator for one worker.
+    pub fn random(&self, worker: usize) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.seed.wrapping_add((worker as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+}
+
+/// Operations of one thread in either pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// Before the clock runs.
+    pub warm_up: u64,
+    /// While it runs.
+    pub timed: u64,
+}
+
+/// A workload, ready to run.
+pub trait Workload: Sync {
+    /// How many operations each thread does.
+    fn passes(&self) -> Passes;
+
+    /// How many workers it takes; mostly one per thread of the [`Setup`].
+    fn workers(&self) -> usize;
+
+    /// Makes worker `index`, in the thread that it will run in.
+    fn worker(&self, index: usize) -> Box<dyn Worker + '_>;
+
+    /// Called before each pass of `ops` operations per thread, while all workers wait.
+    fn begin(&self, _ops: u64) {}
+}
+
+/// One thread's part of a workload. Its state lives through both passes.
+pub trait Worker {
+    /// Does `ops` operations and returns their checksum.
+    fn run(&mut self, ops: u64, latencies: &mut Latencies) -> u64;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::measure;
+
+    /// Runs a workload at a tiny scale.
+    pub(super) fn tiny(spec: &Spec, threads: usize, seed: u64) -> u64 {
+        let setup = Setup { threads, scale: 1e-3, seed, corpus: None };
+        let workload = (spec.prepare)(&setup).unwrap();
+        measure(workload.as_ref()).checksum
+    }
+
+    #[test]
+    fn checksums_are_the_same_in_every_run() {
+        for spec in ALL.iter().filter(|spec| !spec.needs_corpus) {
+            for threads in [1, 2, 3] {
+                assert_eq!(tiny(spec, threads, 5), tiny(spec, threads, 5), "{} x{threads}", spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        assert!(ALL.iter().all(|spec| std::ptr::eq(find(spec.name).unwrap(), spec)));
+    }
+
+    #[test]
+    fn passes_are_whole_steps_and_never_empty() {
+        let setup = Setup { threads: 1, scale: 0.001, seed: 0, corpus: None };
+        assert_eq!(setup.passes(100, 10), Passes { warm_up: 10, timed: 10 });
+        assert_eq!(Setup { scale: 2.0, ..setup }.passes(100, 10), Passes { warm_up: 50, timed: 200 });
+    }
+}

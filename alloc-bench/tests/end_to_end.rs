@@ -1,0 +1,111 @@
+//! The driver and its children together, on a tiny job. Children are taken from where `cargo test` has put them: a
+//! `cargo build` inside `cargo test` would build everything a second time. No figure is asserted.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn command(arguments: &[&str]) -> Command {
+    let children = Path::new(env!("CARGO_BIN_EXE_child-system")).parent().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alloc-bench"));
+    command.args(arguments).arg("--children-dir").arg(children);
+    command
+}
+
+fn driver(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn scratch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()))
+}
+
+#[test]
+fn a_quick_run_prints_its_tables_and_writes_its_samples() {
+    let file = scratch("report.json");
+    let output = driver(&["--quick", "--allocator", "gracealloc,system", "--json", file.to_str().unwrap()]);
+    let (shown, complaint) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{complaint}");
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    std::fs::remove_file(file).unwrap();
+
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2 * alloc_bench::workloads::ALL.len());
+    for row in rows {
+        assert!(shown.contains(row["workload"].as_str().unwrap()));
+        assert_eq!(row["series"].as_array().unwrap().len(), 2);
+        assert!(
+            row["series"].as_array().unwrap().iter().all(|series| series["samples"].as_array().unwrap().len() == 2)
+        );
+        assert_eq!(row["time"]["best_peer"], "system");
+        assert!(row["time"]["low"].as_f64() <= row["time"]["high"].as_f64());
+    }
+    assert!(report["memory"]["ratio"].as_f64().unwrap() > 0.0);
+    assert!(report["sources"]["files"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn every_child_does_the_same_work() {
+    let file = scratch("checksums.json");
+    let arguments =
+        ["--quick", "--rounds", "1", "--workload", "churn-16-528,pair-64", "--json", file.to_str().unwrap()];
+    let output = driver(&arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    std::fs::remove_file(file).unwrap();
+    for row in report["rows"].as_array().unwrap() {
+        let checksum = |series: &Value| series["samples"][0]["checksum"].as_u64().unwrap();
+        let checksums: Vec<u64> = row["series"].as_array().unwrap().iter().map(checksum).collect();
+        assert_eq!(checksums.len(), alloc_bench::allocators::ALL.len());
+        assert!(checksums.iter().all(|it| *it == checksums[0]));
+    }
+}
+
+/// Whether a Markdown table has a row that begins with these two cells.
+fn has_row(shown: &str, workload: &str, threads: &str) -> bool {
+    shown.lines().any(|line| line.split('|').map(str::trim).skip(1).take(2).eq([workload, threads]))
+}
+
+#[test]
+fn ctrl_c_prints_what_is_finished() {
+    let arguments = ["--scale", "0.001", "--rounds", "40", "--allocator", "system", "--workload", "pair-64,batch-1000"];
+    let mut command = command(&arguments);
+    let mut driver = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut complaints = BufReader::new(driver.stderr.take().unwrap());
+    // The first line says that the first of four rows is done.
+    complaints.read_line(&mut String::new()).unwrap();
+    // SAFETY: kill has no preconditions; the driver is our child and not yet waited for, so the id is still its own.
+    assert_eq!(unsafe { libc::kill(driver.id() as libc::pid_t, libc::SIGINT) }, 0);
+    let output = driver.wait_with_output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(shown.contains("Interrupted"));
+    assert!(has_row(&shown, "pair-64", "1") && !has_row(&shown, "batch-1000", "2"));
+}
+
+#[test]
+fn the_list_needs_no_children() {
+    let output = driver(&["--list"]);
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("source-index"));
+}
+
+#[test]
+fn a_bad_request_is_a_clear_error_of_the_child() {
+    for argument in [None, Some("{}"), Some(r#"{"workload":"nap","threads":1,"scale":1.0,"seed":0,"corpus":null}"#)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_child-system")).args(argument).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn a_folder_without_children_is_a_clear_error() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_alloc-bench")).args(["--quick", "--children-dir", "/nonexistent"]).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("there is no child-gracealloc in /nonexistent"));
+}

@@ -1,0 +1,69 @@
+//! jemalloc.
+//!
+//! A thread gets its arena at its first allocation, and jemalloc 5.3 does not survive it when there is no memory for
+//! one: a request for a huge object then follows a null pointer. So a thread first asks whether it has an arena, and
+//! until it has, its objects come from arena 0, which always exists.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::Cell;
+use core::ffi::{CStr, c_int};
+use core::ptr;
+use tikv_jemalloc_sys as ffi;
+use tikv_jemallocator::Jemalloc;
+
+thread_local! {
+    static HAS_ARENA: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Flags of `mallocx`: arena 0, and no thread cache (which belongs to an arena).
+const ARENA_0: c_int = ffi::MALLOCX_ARENA(0) | ffi::MALLOCX_TCACHE_NONE;
+
+/// Whether this thread has an arena, or got one now.
+fn has_arena() -> bool {
+    HAS_ARENA.get() || {
+        let (mut arena, mut size) = (0u32, size_of::<u32>());
+        // SAFETY: reads one `unsigned`, by jemalloc's manual; it answers EAGAIN where no arena can be made.
+        let answer =
+            unsafe { ffi::mallctl(c"thread.arena".as_ptr(), (&raw mut arena).cast(), &mut size, ptr::null_mut(), 0) };
+        HAS_ARENA.set(answer == 0);
+        answer == 0
+    }
+}
+
+/// Allocates; null without memory.
+pub(super) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
+    if !has_arena() {
+        let zero = if zeroed { ffi::MALLOCX_ZERO } else { 0 };
+        // SAFETY: the size is not zero.
+        return unsafe { ffi::mallocx(layout.size(), ARENA_0 | ffi::MALLOCX_ALIGN(layout.align()) | zero) }.cast();
+    }
+    // SAFETY: the size is not zero.
+    unsafe { if zeroed { Jemalloc.alloc_zeroed(layout) } else { Jemalloc.alloc(layout) } }
+}
+
+/// # Safety
+/// - As for `GlobalAlloc::dealloc`.
+pub(super) unsafe fn dealloc(ptr: *mut u8, layout: Layout) {
+    // SAFETY: handed on to the caller.
+    unsafe { Jemalloc.dealloc(ptr, layout) }
+}
+
+/// # Safety
+/// - As for `GlobalAlloc::realloc`.
+pub(super) unsafe fn realloc(ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    if !has_arena() {
+        let flags = ARENA_0 | ffi::MALLOCX_ALIGN(layout.align());
+        // SAFETY: handed on to the caller.
+        return unsafe { ffi::rallocx(ptr.cast(), new_size, flags) }.cast();
+    }
+    // SAFETY: handed on to the caller.
+    unsafe { Jemalloc.realloc(ptr, layout, new_size) }
+}
+
+/// Gives the pages of free memory in all arenas back to the system.
+pub(crate) fn purge() {
+    // MALLCTL_ARENAS_ALL is 4096.
+    const ALL: &CStr = c"arena.4096.purge";
+    // SAFETY: neither reads nor writes a value.
+    unsafe { ffi::mallctl(ALL.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
+}

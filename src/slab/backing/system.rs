@@ -1,0 +1,27 @@
+//! The system allocator.
+
+use core::alloc::{GlobalAlloc, Layout};
+use std::alloc::System;
+
+/// Allocates; null without memory.
+pub(super) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
+    // SAFETY: the size is not zero.
+    unsafe { if zeroed { System.alloc_zeroed(layout) } else { System.alloc(layout) } }
+}
+
+/// # Safety
+/// - As for `GlobalAlloc::dealloc`.
+pub(super) unsafe fn dealloc(ptr: *mut u8, layout: Layout) {
+    // SAFETY: handed on to the caller.
+    unsafe { System.dealloc(ptr, layout) }
+}
+
+/// # Safety
+/// - As for `GlobalAlloc::realloc`.
+pub(super) unsafe fn realloc(ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    // SAFETY: handed on to the caller.
+    unsafe { System.realloc(ptr, layout, new_size) }
+}
+
+/// It has no way that all systems share to give unused memory back.
+pub(crate) fn purge() {}
