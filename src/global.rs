@@ -9,11 +9,13 @@
 //! Nothing below calls upward: a layer that has nothing returns null or `None`, and here is decided what comes next.
 
 use crate::context;
+use crate::platform::lock::Lock;
 use crate::platform::{fork, pin};
 use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
 use crate::{cache, config, slab};
 use core::alloc::{GlobalAlloc, Layout};
+use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use once_cell::race::OnceBool;
@@ -78,7 +80,7 @@ unsafe impl GlobalAlloc for GraceAlloc {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         match SizeClass::of(layout) {
             Ok(_) if !cache::is_ready() && !start() => ptr::null_mut(),
-            Ok(class) => or_reclaim(|| cache::alloc_zeroed(class)),
+            Ok(class) => alloc_zeroed(class),
             Err(kind) => alloc_other(kind, layout, true),
         }
     }
@@ -119,7 +121,25 @@ fn alloc_slow(class: SizeClass) -> *mut u8 {
     if !cache::is_ready() && !start() {
         return ptr::null_mut();
     }
-    or_reclaim(|| cache::alloc_slow(class))
+    cache::retry(class).unwrap_or_else(|| or_reclaim(|slow| cache::alloc_slow(class, slow)))
+}
+
+fn alloc_zeroed(class: SizeClass) -> *mut u8 {
+    let (mut object, mut zero) = (cache::alloc(class), false);
+    if object.is_null() {
+        let fresh = Cell::new(false);
+        object = or_reclaim(|slow| {
+            let (object, zero) = cache::alloc_zeroed_slow(class, slow);
+            fresh.set(zero);
+            object
+        });
+        zero = fresh.get();
+    }
+    if !object.is_null() && !zero {
+        // SAFETY: an object of the class, ours alone.
+        unsafe { ptr::write_bytes(object, 0, class.bytes()) };
+    }
+    object
 }
 
 #[cold]
@@ -131,20 +151,21 @@ fn free_slow(class: SizeClass, object: *mut u8) {
     cache::free_slow(class, object);
 }
 
+/// One thread at a time gives back what is cached and tries again: while one purges, what is being purged cannot be
+/// had, and another's attempt would fail for no reason.
+static RECLAIM: Lock<()> = Lock::new(());
+
 /// Tries; without memory gives back what the caches hold, and tries once more.
-fn or_reclaim(mut attempt: impl FnMut() -> *mut u8) -> *mut u8 {
+fn or_reclaim(attempt: impl Fn(&SlowPath) -> *mut u8) -> *mut u8 {
     finish_start();
-    let object = attempt();
-    if !object.is_null() || context::is_atomic() {
+    let slow = SlowPath::enter();
+    let object = attempt(&slow);
+    if !object.is_null() || !slow.may_block() {
         return object;
     }
-    reclaim();
-    attempt()
-}
-
-fn reclaim() -> usize {
-    let slow = SlowPath::enter();
-    if slow.may_block() { cache::reclaim() } else { 0 }
+    let _alone = RECLAIM.lock();
+    cache::reclaim();
+    attempt(&slow)
 }
 
 #[cold]
@@ -153,9 +174,8 @@ fn alloc_other(kind: Kind, layout: Layout, zeroed: bool) -> *mut u8 {
     if kind == Kind::Nothing || context::is_atomic() || (!cache::is_ready() && !start()) {
         return ptr::null_mut(); // the reserve has nothing of this size
     }
-    or_reclaim(|| {
-        let slow = SlowPath::enter();
-        cache::passing(&slow);
+    or_reclaim(|slow| {
+        cache::passing(slow);
         slab::large::alloc(layout, zeroed)
     })
 }
@@ -201,12 +221,16 @@ fn finish_start() {
 
 extern "C" fn before_fork() {
     core::mem::forget(context::atomic_section()); // until after: nothing on this thread may want the locks
+    core::mem::forget(RECLAIM.lock());
     cache::lock_all();
 }
 
 extern "C" fn after_fork() {
     // SAFETY: `before_fork` ran on this thread.
-    unsafe { cache::unlock_all() };
+    unsafe {
+        cache::unlock_all();
+        RECLAIM.unlock();
+    }
     context::end_forgotten();
 }
 
@@ -250,7 +274,12 @@ pub fn is_global() -> bool {
 /// println!("{} bytes given back", gracealloc::trim());
 /// ```
 pub fn trim() -> usize {
-    reclaim()
+    let slow = SlowPath::enter();
+    if !slow.may_block() {
+        return 0;
+    }
+    let _alone = RECLAIM.lock();
+    cache::reclaim()
 }
 
 /// The bytes that may be used at `ptr`, which is at least what was asked for; `None` if `ptr` is not the start of an

@@ -52,7 +52,7 @@ fn impossible_requests_are_answered_with_null() {
         // SAFETY: as above.
         assert!(unsafe { GraceAlloc.alloc_zeroed(l) }.is_null(), "{l:?}");
     }
-    assert!(alloc(layout(1 << 46, 8)).is_null(), "more than there can be");
+    assert!(alloc(layout(1 << 48, 8)).is_null(), "more than there can be");
     let over_aligned = layout(1, 1 << 40);
     let ptr = alloc(over_aligned);
     if !ptr.is_null() {
@@ -143,7 +143,7 @@ fn a_failed_realloc_leaves_the_block_as_it_was() {
         let ptr = alloc(l);
         bytes(ptr, size).fill(7);
         // SAFETY: allocated with `l`; the new size fits a layout and no machine.
-        assert!(unsafe { GraceAlloc.realloc(ptr, l, 1 << 46) }.is_null());
+        assert!(unsafe { GraceAlloc.realloc(ptr, l, 1 << 48) }.is_null());
         assert!(bytes(ptr, size).iter().all(|&b| b == 7));
         assert!(usable_size(ptr) >= Some(size), "still known");
         free(ptr, l);
@@ -191,6 +191,6 @@ fn errno_survives_the_slow_paths() {
     // SAFETY: closing what is no descriptor fails with EBADF and does nothing else.
     assert_eq!(unsafe { libc::close(-1) }, -1);
     free(alloc(l), l);
-    alloc(layout(1 << 46, 8));
+    alloc(layout(1 << 48, 8));
     assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EBADF));
 }

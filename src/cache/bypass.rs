@@ -39,8 +39,7 @@ pub(super) fn free(class: SizeClass, object: *mut u8, slow: &SlowPath) {
 }
 
 /// An object straight from a span, and whether it reads as zero; `None` in atomic context or without memory.
-pub(super) fn take_fresh(class: SizeClass) -> Option<(*mut u8, bool)> {
-    let slow = SlowPath::enter();
+pub(super) fn take_fresh(class: SizeClass, slow: &SlowPath) -> Option<(*mut u8, bool)> {
     if depot()?.count_full(class) > 0 {
         return None; // recycled objects first
     }

@@ -29,7 +29,6 @@ use crate::platform::magazine::OBJECTS;
 use crate::platform::slots::{self, Slot};
 use crate::size_class::{CLASSES, SizeClass};
 use crate::slow_path::SlowPath;
-use core::ptr;
 
 pub(crate) use counts::{cached_objects, counts};
 pub(crate) use remote::reclaim;
@@ -78,13 +77,31 @@ pub(crate) fn free(class: SizeClass, ptr: *mut u8) -> bool {
     unsafe { slots::push(Slot::new(class.index()), ptr) }
 }
 
+/// The pop of the fast path again, in whichever mode: where restartable sequences are not in use this is the fast path.
+/// After [`init`].
+pub(crate) fn retry(class: SizeClass) -> Option<*mut u8> {
+    match slots::pop_any(main_slot(class)) {
+        Pop::Object(object) => Some(object),
+        Pop::Empty | Pop::Busy => None,
+    }
+}
+
 /// Allocates when the fast path could not; null without memory. After [`init`].
-pub(crate) fn alloc_slow(class: SizeClass) -> *mut u8 {
+pub(crate) fn alloc_slow(class: SizeClass, slow: &SlowPath) -> *mut u8 {
     match slots::pop_any(main_slot(class)) {
         Pop::Object(object) => object,
-        Pop::Empty => exchange::refill(class, &SlowPath::enter()),
-        Pop::Busy => bypass::alloc(class, &SlowPath::enter()),
+        Pop::Empty => exchange::refill(class, slow),
+        Pop::Busy => bypass::alloc(class, slow),
     }
+}
+
+/// As [`alloc_slow`], and says whether the object reads as zero.
+///
+/// From a page in size on, an object comes straight from its span when none is cached, so that fresh pages are not
+/// touched.
+pub(crate) fn alloc_zeroed_slow(class: SizeClass, slow: &SlowPath) -> (*mut u8, bool) {
+    let fresh = if class.bytes() >= slots::page_bytes() { bypass::take_fresh(class, slow) } else { None };
+    fresh.unwrap_or_else(|| (alloc_slow(class, slow), false))
 }
 
 /// Frees when the fast path could not; cannot fail. After [`init`].
@@ -94,31 +111,6 @@ pub(crate) fn free_slow(class: SizeClass, ptr: *mut u8) {
         Push::Full => exchange::overflow(class, ptr, &SlowPath::enter()),
         Push::Busy => bypass::free(class, ptr, &SlowPath::enter()),
     }
-}
-
-/// Allocates an object that reads as zero; null without memory. After [`init`].
-///
-/// Recycled objects are cleared. From a page in size on, an object straight from a fresh span is not touched.
-pub(crate) fn alloc_zeroed(class: SizeClass) -> *mut u8 {
-    let (mut object, mut zero) = (alloc(class), false);
-    if object.is_null() {
-        (object, zero) = zeroed_slow(class);
-    }
-    if !object.is_null() && !zero {
-        // SAFETY: an object of the class, ours alone.
-        unsafe { ptr::write_bytes(object, 0, class.bytes()) };
-    }
-    object
-}
-
-#[cold]
-fn zeroed_slow(class: SizeClass) -> (*mut u8, bool) {
-    if class.bytes() >= slots::page_bytes()
-        && let Some(found) = bypass::take_fresh(class)
-    {
-        return found;
-    }
-    (alloc_slow(class), false)
 }
 
 /// Takes every lock of this layer and the one below, in order, for fork.
