@@ -18,7 +18,9 @@ use machine::{Rng, Ticker, cpus, move_to};
 use std::alloc::Layout;
 use std::sync::Mutex;
 
-const CELLS: usize = 2048;
+const CELLS: usize = if cfg!(miri) { 32 } else { 2048 };
+/// The most objects left for others at once: a few magazines' worth.
+const PARCEL: usize = if cfg!(miri) { 12 } else { 600 };
 
 /// Where threads leave objects for each other.
 struct World {
@@ -78,7 +80,7 @@ impl World {
 
     /// Leaves a few magazines' worth of objects for whoever comes by.
     fn send(&self, rng: &mut Rng) {
-        let (layout, n) = (Layout::from_size_align(8 << rng.below(7), 8).unwrap(), rng.below(600));
+        let (layout, n) = (Layout::from_size_align(8 << rng.below(7), 8).unwrap(), rng.below(PARCEL));
         let parcel = (0..n).filter_map(|_| self.ledger.alloc(layout, rng.next() & !1)).collect();
         self.parcels.lock().unwrap().push(parcel);
     }
@@ -99,17 +101,18 @@ impl World {
     }
 }
 
-/// Mostly small sizes, now and then any class, seldom a large object or a large alignment.
+/// Mostly small sizes, now and then any class, seldom a large object or a large alignment. Smaller under Miri.
 fn layout(rng: &mut Rng) -> Layout {
     let (size, align) = match rng.below(100) {
-        0..70 => (1 + rng.below(256), 1 << rng.below(5)),
-        70..97 => (1 + rng.below(4096), 8),
-        97 => (1 + rng.below(32 << 10), 64),
-        98 => (1 + rng.below(1024), 4096),
-        _ if rng.one_in(10) => (1 + rng.below(300_000), 8),
-        _ => (1 + rng.below(40_000), 16),
+        0..70 => (256, 1 << rng.below(5)),
+        70..97 => (4096, 8),
+        97 => (32 << 10, 64),
+        98 => (1024, 4096),
+        _ if rng.one_in(10) => (300_000, 8),
+        _ => (40_000, 16),
     };
-    Layout::from_size_align(size, align).unwrap()
+    let most = if cfg!(miri) { size / 16 } else { size };
+    Layout::from_size_align(1 + rng.below(most), align).unwrap()
 }
 
 /// After a trim every object is back in its span.
@@ -123,7 +126,7 @@ fn nothing_is_in_use() {
 
 fn operations(default: usize) -> usize {
     if cfg!(miri) {
-        return 200;
+        return 100;
     }
     std::env::var("OPS").map_or(default, |text| text.parse().unwrap())
 }
