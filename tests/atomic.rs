@@ -55,17 +55,18 @@ fn units_of_the_reserve_are_used_again() {
     assert!(stats().segment_bytes <= 16 << 20, "500 times the reserve would be 64 MB: {}", stats());
 }
 
-fn the_rest_of_a_reserved_unit_serves_ordinary_callers() {
+fn the_rest_of_a_reserved_unit_stays_for_the_next_atomic_caller() {
     const LAYOUT: Layout = Layout::new::<[u64; 6]>();
     refill();
-    let first = {
-        let _section = atomic_section();
-        alloc(LAYOUT).unwrap()
-    };
-    let rest: Vec<_> = (0..400).map(|_| alloc(LAYOUT).unwrap()).collect();
-    let class = *stats().classes.iter().find(|class| class.bytes == LAYOUT.size()).unwrap();
-    assert!(class.objects < 700, "one unit has room for all of them: {class:?}");
-    rest.into_iter().chain([first]).for_each(|ptr| free(ptr, LAYOUT));
+    let before = stats().reserve_bytes;
+    let objects: Vec<_> = (0..600)
+        .map(|_| {
+            let _section = atomic_section();
+            alloc(LAYOUT).unwrap()
+        })
+        .collect();
+    assert_eq!(before - stats().reserve_bytes, 32 << 10, "one unit has room for all of them, in several magazines");
+    objects.into_iter().for_each(|ptr| free(ptr, LAYOUT));
 }
 
 fn atomic_callers_get_no_large_object() {
@@ -91,7 +92,7 @@ fn frees_in_atomic_context_end_as_marks_and_come_back() {
 #[test]
 fn atomic_context() {
     atomic_callers_get_the_reserve_and_then_null();
-    the_rest_of_a_reserved_unit_serves_ordinary_callers();
+    the_rest_of_a_reserved_unit_stays_for_the_next_atomic_caller();
     atomic_callers_get_no_large_object();
     units_of_the_reserve_are_used_again();
     frees_in_atomic_context_end_as_marks_and_come_back();

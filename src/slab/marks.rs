@@ -18,6 +18,7 @@
 //!
 //! A marked object is not free: its span cannot dissolve and its segment cannot go, so both stay valid in between.
 
+use super::bin;
 use super::segment::{self, ByNumber, Segment};
 use super::span::{self, At};
 use super::{corrupt, large};
@@ -78,7 +79,7 @@ fn apply_span(at: At) {
     for word in 0..at.objects().div_ceil(64) {
         let bits = at.segment.free_marks.word(at.unit, word).swap(0, AcqRel);
         if bits != 0 {
-            span::put_word(at, word, bits);
+            bin::put_word(at, word, bits);
         }
     }
 }

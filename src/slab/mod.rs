@@ -1,7 +1,8 @@
 //! Memory for the caches: spans of objects, and large objects one by one.
 //!
 //! ```text
-//!   span         objects of one class; bins of spans, one lock a class
+//!   bin          the spans of a class, one lock each
+//!   span         objects of one class
 //!   marks        frees that could not wait for that lock
 //!   reserve      pre-faulted units for callers that cannot either
 //!   large        records of what the backing serves directly
@@ -16,6 +17,7 @@
 
 mod address_map;
 pub(crate) mod backing;
+mod bin;
 mod bits;
 pub(crate) mod large;
 pub(crate) mod marks;
@@ -51,7 +53,7 @@ fn corrupt(what: &str, ptr: *mut u8, class: Option<SizeClass>) -> ! {
 /// Objects are pushed from the highest address down, so that they are handed out from the lowest up.
 pub(crate) fn fill(class: SizeClass, magazine: &Magazine, want: usize) -> usize {
     debug_assert!(magazine.is_empty());
-    let taken = span::take(class, want.min(magazine.capacity() as usize), |object, _| {
+    let taken = bin::take(class, want.min(magazine.capacity() as usize), |object, _| {
         magazine.push(object);
     });
     magazine.reverse();
@@ -61,18 +63,18 @@ pub(crate) fn fill(class: SizeClass, magazine: &Magazine, want: usize) -> usize 
 /// Takes one object, and whether it still reads as zero.
 pub(crate) fn take_one(class: SizeClass) -> Option<(*mut u8, bool)> {
     let mut one = None;
-    span::take(class, 1, |object, zero| one = Some((object, zero)));
+    bin::take(class, 1, |object, zero| one = Some((object, zero)));
     one
 }
 
 /// Puts one object back.
 pub(crate) fn put_one(class: SizeClass, ptr: *mut u8) {
-    span::put(class, core::iter::once(ptr));
+    bin::put(class, core::iter::once(ptr));
 }
 
 /// Empties an owned magazine into the spans.
 pub(crate) fn put_all(class: SizeClass, magazine: &Magazine) {
-    span::put(class, core::iter::from_fn(|| magazine.pop()));
+    bin::put(class, core::iter::from_fn(|| magazine.pop()));
 }
 
 /// What lives at an address: the bytes that may be used there, if it is an object of ours in use or cached.
@@ -102,7 +104,7 @@ pub(crate) fn purge() -> usize {
 
 /// Takes every lock of this layer, in order, for fork.
 pub(crate) fn lock_all() {
-    span::lock_all();
+    bin::lock_all();
     core::mem::forget(segment::SEGMENTS.lock());
     segment::ARENA.lock();
     large::lock_all();
@@ -120,7 +122,7 @@ pub(crate) unsafe fn unlock_all() {
         large::unlock_all();
         segment::ARENA.unlock();
         segment::SEGMENTS.unlock();
-        span::unlock_all();
+        bin::unlock_all();
     }
 }
 
@@ -149,7 +151,5 @@ pub(crate) fn counts() -> Counts {
 
 /// Objects of a class in spans, and how many of them are free there.
 pub(crate) fn objects(class: SizeClass) -> (u64, u64) {
-    let bin = span::bin(class);
-    let read = |n: &core::sync::atomic::AtomicI64| n.load(Relaxed).max(0) as u64;
-    (read(&bin.objects), read(&bin.free))
+    bin::objects(class)
 }

@@ -16,8 +16,9 @@
 //! Invariant: an entry is on one stack, or in the hands of who popped it; so are the objects from `next` on, whose free
 //! bits are clear. Who frees one of the others finds an ordinary span.
 
+use super::bin;
 use super::segment::{self, Segment, UNIT_BYTES};
-use super::span::{self, At};
+use super::span::At;
 use crate::platform::memory;
 use crate::size_class::{CLASSES, SizeClass};
 use crate::tagged_stack::{Nodes, TaggedStack};
@@ -137,7 +138,7 @@ pub(crate) fn close(class: SizeClass) {
     while let Some(number) = OPEN[class.index()].pop(&ByNumber) {
         let (at, next) = (entry(number).at(), entry(number).next.load(Relaxed) as usize);
         LEFT[class.index()].fetch_sub((at.objects() - next) as u32, Relaxed);
-        span::put(class, (next..at.objects()).map(|n| at.object(n)));
+        bin::put(class, (next..at.objects()).map(|n| at.object(n)));
         UNUSED.push(&ByNumber, number);
     }
 }

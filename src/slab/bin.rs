@@ -1,0 +1,226 @@
+//! Bins: the spans of a class, behind one lock.
+//!
+//! ```text
+//!   bin[class] --> span --> span --> span       spans with free objects, the one being emptied first;
+//!                                               one that gains its first free object goes to the end
+//! ```
+//!
+//! Invariant: a span is in its bin's list if and only if `listed`; a listed span has free objects. A wholly free span
+//! gives its units back, and they may serve another class; a bin keeps its last listed one.
+
+use super::span::{At, NO_CLASS, locate_in};
+use super::{corrupt, segment};
+use crate::platform::lock::{Guard, Lock};
+use crate::size_class::{CLASSES, LARGEST, SizeClass};
+use crate::slab::segment::UNIT_BYTES;
+use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+/// What a bin's lock guards, with the spans of its class.
+struct Bin {
+    head: u32,
+    tail: u32,
+}
+
+#[repr(align(128))]
+struct ClassBin {
+    lock: Lock<Bin>,
+    /// Objects in all spans of the class.
+    objects: AtomicI64,
+    /// Of those, the ones whose free bit is set.
+    free: AtomicI64,
+}
+
+static BINS: [ClassBin; CLASSES] = [const {
+    ClassBin { lock: Lock::new(Bin { head: 0, tail: 0 }), objects: AtomicI64::new(0), free: AtomicI64::new(0) }
+}; CLASSES];
+
+/// How many units a span of each class has: the fewest that waste at most a sixteenth at the end.
+static SPAN_UNITS: [u8; CLASSES] = {
+    let mut units = [0; CLASSES];
+    let mut class = 1;
+    while class < CLASSES {
+        let bytes = SizeClass::bytes_of(class);
+        let mut n = 1;
+        while n * UNIT_BYTES / bytes < 4 || n * UNIT_BYTES % bytes > n * UNIT_BYTES / 16 {
+            n += 1;
+        }
+        units[class] = n as u8;
+        class += 1;
+    }
+    units
+};
+const _: () = assert!(LARGEST <= UNIT_BYTES);
+
+fn bin(class: SizeClass) -> &'static ClassBin {
+    &BINS[class.index()]
+}
+
+/// Objects of a class in spans, and how many of them are free there.
+pub(super) fn objects(class: SizeClass) -> (u64, u64) {
+    let read = |n: &AtomicI64| n.load(Relaxed).max(0) as u64;
+    (read(&bin(class).objects), read(&bin(class).free))
+}
+
+/// Counts a new span, all of whose objects are free.
+pub(super) fn gained_span(class: SizeClass, objects: usize) {
+    bin(class).objects.fetch_add(objects as i64, Relaxed);
+    bin(class).free.fetch_add(objects as i64, Relaxed);
+}
+
+/// Counts objects that are not free any more.
+pub(super) fn lost_free(class: SizeClass, objects: usize) {
+    bin(class).free.fetch_sub(objects as i64, Relaxed);
+}
+
+/// Takes up to `want` objects of a class, from as many spans as it takes; fewer without memory. `each` also learns
+/// whether the object reads as zero.
+pub(super) fn take(class: SizeClass, want: usize, mut each: impl FnMut(*mut u8, bool)) -> usize {
+    let mut guard = bin(class).lock.lock();
+    let mut taken = 0;
+    while taken < want {
+        if guard.head == 0 && !add_span(class, &mut guard) {
+            break;
+        }
+        let at = At::by_number(guard.head);
+        taken += at.take(want - taken, &mut each);
+        if at.span().free.load(Relaxed) == 0 {
+            unlist(at, &mut guard);
+        }
+    }
+    taken
+}
+
+fn add_span(class: SizeClass, guard: &mut Guard<'_, Bin>) -> bool {
+    let units = SPAN_UNITS[class.index()] as usize;
+    let Some((segment, unit, zero)) = segment::take_units(units) else { return false };
+    let at = At { segment, unit };
+    at.format(class, units, zero);
+    list(at, guard);
+    true
+}
+
+/// Gives objects of a class back to their spans.
+pub(super) fn put(class: SizeClass, objects: impl Iterator<Item = *mut u8>) {
+    let mut guard = bin(class).lock.lock();
+    let mut run: Option<Run> = None; // neighbours in a magazine are often neighbours in memory
+    for ptr in objects {
+        let object = match &run {
+            Some(run) => run.at.object_at(ptr),
+            None => None,
+        };
+        let object = object.unwrap_or_else(|| {
+            let (at, object) = locate_in(class, ptr);
+            if let Some(run) = run.replace(Run::new(at)) {
+                run.finish(&mut guard);
+            }
+            object
+        });
+        if let Some(run) = &mut run {
+            run.add(object, ptr);
+        }
+    }
+    if let Some(run) = run {
+        run.finish(&mut guard);
+    }
+}
+
+/// Gives the objects back whose bits are set in one word of the span's marks.
+pub(super) fn put_word(at: At, word: usize, mut bits: u64) {
+    let mut guard = bin(at.class()).lock.lock(); // its class is stable: marked objects keep the span from dissolving
+    let mut run = Run::new(at);
+    while bits != 0 {
+        let object = word * 64 + bits.trailing_zeros() as usize;
+        bits &= bits - 1;
+        run.add(object, at.object(object));
+    }
+    run.finish(&mut guard);
+}
+
+/// Frees that go to one span: its figures are written once for all of them.
+struct Run {
+    at: At,
+    gained: u16,
+    cursor: u16,
+}
+
+impl Run {
+    fn new(at: At) -> Self {
+        Self { at, gained: 0, cursor: u16::MAX }
+    }
+
+    /// Sets an object's free bit.
+    fn add(&mut self, object: usize, ptr: *mut u8) {
+        if self.at.is_marked(object) || self.at.segment.free.set(self.at.unit, object) {
+            corrupt("double free", ptr, Some(self.at.class()));
+        }
+        self.gained += 1;
+        self.cursor = self.cursor.min((object / 64) as u16);
+    }
+
+    /// Writes the figures; a wholly free span goes unless it is its bin's last.
+    fn finish(self, guard: &mut Guard<'_, Bin>) {
+        let (at, span) = (self.at, self.at.span());
+        let free = span.free.load(Relaxed) + self.gained;
+        span.free.store(free, Relaxed);
+        span.cursor.store(span.cursor.load(Relaxed).min(self.cursor), Relaxed);
+        bin(at.class()).free.fetch_add(i64::from(self.gained), Relaxed);
+        list(at, guard);
+        if free == span.objects.load(Relaxed) && guard.head != guard.tail {
+            dissolve(at, guard);
+        }
+    }
+}
+
+fn dissolve(at: At, guard: &mut Guard<'_, Bin>) {
+    let (span, class) = (at.span(), at.class());
+    unlist(at, guard);
+    bin(class).objects.fetch_sub(i64::from(span.objects.load(Relaxed)), Relaxed);
+    lost_free(class, at.objects());
+    span.class.store(NO_CLASS, Relaxed);
+    segment::return_units(at.segment, at.unit, span.units.load(Relaxed) as usize, true);
+}
+
+/// Puts a span that has free objects at the end of its bin's list if it is not in it.
+fn list(at: At, bin: &mut Guard<'_, Bin>) {
+    let span = at.span();
+    if span.free.load(Relaxed) == 0 || span.listed.load(Relaxed) {
+        return;
+    }
+    let number = at.number();
+    span.listed.store(true, Relaxed);
+    span.next.store(0, Relaxed);
+    span.prev.store(bin.tail, Relaxed);
+    match bin.tail {
+        0 => bin.head = number,
+        tail => At::by_number(tail).span().next.store(number, Relaxed),
+    }
+    bin.tail = number;
+}
+
+fn unlist(at: At, bin: &mut Guard<'_, Bin>) {
+    let span = at.span();
+    let (prev, next) = (span.prev.load(Relaxed), span.next.load(Relaxed));
+    match prev {
+        0 => bin.head = next,
+        prev => At::by_number(prev).span().next.store(next, Relaxed),
+    }
+    match next {
+        0 => bin.tail = prev,
+        next => At::by_number(next).span().prev.store(prev, Relaxed),
+    }
+    span.listed.store(false, Relaxed);
+}
+
+/// Takes every bin's lock, for fork.
+pub(super) fn lock_all() {
+    BINS.iter().for_each(|bin| core::mem::forget(bin.lock.lock()));
+}
+
+/// Leaves them again.
+///
+/// # Safety
+/// - This thread called [`lock_all`].
+pub(super) unsafe fn unlock_all() {
+    // SAFETY: handed on to the caller.
+    BINS.iter().for_each(|bin| unsafe { bin.lock.unlock() });
+}
