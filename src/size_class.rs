@@ -130,7 +130,7 @@ const _: () = {
     while align <= LARGEST {
         let mut size = align;
         while size <= LARGEST {
-            assert!(SIZES[BY_SIZE[(size - 1) / STEP] as usize] as usize % align == 0);
+            assert!((SIZES[BY_SIZE[(size - 1) / STEP] as usize] as usize).is_multiple_of(align));
             size += align;
         }
         align *= 2;

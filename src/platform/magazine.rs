@@ -67,8 +67,8 @@ pub(crate) static EMPTY: Magazine = Magazine {
 };
 
 impl Magazine {
-    /// A magazine of its own for a model or a unit test, which has no arena.
-    #[cfg(test)]
+    /// A magazine of its own for a model, which has no arena.
+    #[cfg(all(test, loom))]
     pub(crate) fn boxed(capacity: u32) -> Box<Self> {
         Box::new(Self {
             count: AtomicU32::new(0),

@@ -141,7 +141,7 @@ impl At {
             return None;
         }
         // If `ptr` starts no object the product is off, and so does not multiply back.
-        let n = (offset as u64 * u64::from(RECIPROCAL[class.index()]) >> 32) as usize;
+        let n = ((offset as u64 * u64::from(RECIPROCAL[class.index()])) >> 32) as usize;
         let starts = n * class.bytes() == offset && n < self.span().objects.load(Relaxed) as usize;
         (class != SizeClass::NONE && starts).then_some(n)
     }
