@@ -216,13 +216,18 @@ fn finish_start() {
     let _slow = SlowPath::enter();
     pin::own_object(); // before anything is registered that points into this object
     slab::backing::touch(); // its fork handlers first, so that ours run before them and lock in order
-    fork::register(before_fork, after_fork, after_fork);
+    fork::register(before_fork, after_fork, in_child);
 }
 
 extern "C" fn before_fork() {
     core::mem::forget(context::atomic_section()); // until after: nothing on this thread may want the locks
     core::mem::forget(RECLAIM.lock());
     cache::lock_all();
+}
+
+extern "C" fn in_child() {
+    cache::restart();
+    after_fork();
 }
 
 extern "C" fn after_fork() {

@@ -141,6 +141,11 @@ impl Depot {
         tunables::RESERVE_MAGAZINES.load(Relaxed).saturating_mul(self.group)
     }
 
+    /// Whether the own shard has fewer empty magazines than its low-water mark.
+    pub(super) fn is_in_want(&self) -> bool {
+        self.shards[self.shard_of(slots::cell())].empty.count() < self.low_water()
+    }
+
     /// A cell whose shard has fewer empty magazines than its low-water mark.
     pub(super) fn cell_in_want(&self) -> Option<u32> {
         let want = self.low_water();

@@ -119,6 +119,11 @@ pub(crate) fn lock_all() {
     magazines::lock_all();
 }
 
+/// In the child of a fork, with the locks held: forgets what threads that are not there any more were doing.
+pub(crate) fn restart() {
+    upkeep::restart();
+}
+
 /// Leaves them again.
 ///
 /// # Safety

@@ -3,7 +3,7 @@
 //! Atomic callers take from the reserve and set marks; they never fill or apply. The next caller that may block does,
 //! one at a time, and only looks at a few words when there is nothing to do.
 
-use super::depot::depot;
+use super::depot::{Depot, depot};
 use super::magazines::Hand;
 use super::remote;
 use crate::platform::clock;
@@ -46,9 +46,9 @@ pub(crate) fn passing(slow: &SlowPath) {
     decay(slow);
 }
 
+/// Looks at the own shard only: on a large machine a look at all of them would cost more than the slow path.
 fn reserve_is_low() -> bool {
-    slab::reserve::bytes() < tunables::RESERVE_BYTES.load(Relaxed)
-        || depot().is_some_and(|depot| depot.cell_in_want().is_some())
+    slab::reserve::bytes() < tunables::RESERVE_BYTES.load(Relaxed) || depot().is_some_and(Depot::is_in_want)
 }
 
 fn refill_if_low() {
@@ -60,6 +60,11 @@ fn refill_if_low() {
     if now >= NOT_BEFORE.load(Relaxed) && !refill() {
         NOT_BEFORE.store(now + BACK_OFF_MS, Relaxed);
     }
+    REFILLING.store(false, Release);
+}
+
+/// In the child of a fork: who was filling the reserve is not there any more.
+pub(super) fn restart() {
     REFILLING.store(false, Release);
 }
 
