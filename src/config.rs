@@ -59,6 +59,9 @@ impl Setting {
         if !self.from_environment.load(Acquire) {
             (self.store)(value);
         }
+        if self.from_environment.load(Acquire) {
+            read_environment(); // it may have spoken in between
+        }
     }
 }
 

@@ -89,10 +89,7 @@ unsafe impl GlobalAlloc for GraceAlloc {
         let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
         match (SizeClass::of(layout), SizeClass::of(new)) {
             (Ok(old), Ok(new)) if old == new => ptr,
-            (Err(_), Err(_)) if !context::is_atomic() => {
-                let _slow = SlowPath::enter();
-                slab::large::realloc(ptr, layout, new)
-            }
+            (Err(_), Err(_)) if !context::is_atomic() => realloc_large(ptr, layout, new),
             // SAFETY: handed on to the caller.
             _ => unsafe { self.realloc_by_copy(ptr, layout, new) },
         }
@@ -180,6 +177,13 @@ fn alloc_other(kind: Kind, layout: Layout, zeroed: bool) -> *mut u8 {
     })
 }
 
+fn realloc_large(ptr: *mut u8, layout: Layout, new: Layout) -> *mut u8 {
+    or_reclaim(|slow| {
+        cache::passing(slow);
+        slab::large::realloc(ptr, layout, new)
+    })
+}
+
 #[cold]
 #[inline(never)]
 fn free_other(kind: Kind, object: *mut u8, layout: Layout) {
@@ -219,18 +223,34 @@ fn finish_start() {
     fork::register(before_fork, after_fork, in_child);
 }
 
+thread_local! {
+    /// This thread is in `fork` and holds our locks.
+    static LOCKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A signal handler may have interrupted a slow path of ours and then fork: this thread may hold the very locks, so in
+/// atomic context none is taken. Such a child may only do what is async-signal-safe anyway, which is to `exec`.
 extern "C" fn before_fork() {
+    if context::is_atomic() {
+        return;
+    }
+    LOCKED.set(true);
     core::mem::forget(context::atomic_section()); // until after: nothing on this thread may want the locks
     core::mem::forget(RECLAIM.lock());
     cache::lock_all();
 }
 
 extern "C" fn in_child() {
-    cache::restart();
+    if LOCKED.get() {
+        cache::restart();
+    }
     after_fork();
 }
 
 extern "C" fn after_fork() {
+    if !LOCKED.replace(false) {
+        return;
+    }
     // SAFETY: `before_fork` ran on this thread.
     unsafe {
         cache::unlock_all();

@@ -121,6 +121,8 @@ pub(crate) fn lock_all() {
 
 /// In the child of a fork, with the locks held: forgets what threads that are not there any more were doing.
 pub(crate) fn restart() {
+    slots::open_locks(2 * CLASSES);
+    crate::slab::marks::restart();
     upkeep::restart();
 }
 

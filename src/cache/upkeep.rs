@@ -72,7 +72,8 @@ pub(super) fn restart() {
 fn refill() -> bool {
     let Some(depot) = depot() else { return false };
     while let Some(cell) = depot.cell_in_want() {
-        let Some(magazine) = Hand::make() else { return false };
+        // What other shards have too much of first: magazines travel to where they are emptied.
+        let Some(magazine) = depot.take_empty(false).or_else(Hand::make) else { return false };
         magazine.set_home(cell);
         depot.put_empty(magazine);
     }

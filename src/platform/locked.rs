@@ -80,6 +80,11 @@ fn unlock(slot: &Slot, magazine: *mut Magazine) {
     slot.store(magazine, Release); // Release: pairs with the Acquire in `lock`, `replace` and `take`
 }
 
+/// Opens a lock whose holder is gone. Only where no other thread runs: in the child of a fork.
+pub(crate) fn open(slot: &Slot) {
+    unlock(slot, unlocked(slot.load(Relaxed)));
+}
+
 /// Takes the newest object of the slot's magazine.
 ///
 /// # Safety

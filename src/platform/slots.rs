@@ -81,6 +81,8 @@ struct Region {
     base: *mut u8,
     cells: u32,
     mode: Mode,
+    /// Distance of the rseq area from the thread pointer, where that is the mode.
+    offset: isize,
 }
 
 // SAFETY: fixed after construction; what `base` points to is made of atomics.
@@ -105,7 +107,8 @@ pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
 /// Maps a region, every slot EMPTY (and the rest of a cell untouched). Its description stands in the page behind the last cell.
 fn build(slots: usize, shards: u32, want_rseq: bool) -> Option<&'static Region> {
     let cpus = cpu::possible();
-    let mode = if want_rseq && rseq_offset().is_some() { Mode::Rseq } else { Mode::Locked };
+    let offset = if want_rseq { rseq_offset() } else { None };
+    let mode = if offset.is_some() { Mode::Rseq } else { Mode::Locked };
     let cells = match (mode, shards) {
         (Mode::Rseq, _) => cpus + 1, // and the extra cell
         (Mode::Locked, 0) => cpus,
@@ -120,15 +123,15 @@ fn build(slots: usize, shards: u32, want_rseq: bool) -> Option<&'static Region> 
     // SAFETY: the page behind the cells is part of the mapping, aligned, and never unmapped.
     unsafe {
         let region = base.add(bytes).cast::<Region>();
-        region.write(Region { base, cells, mode });
+        region.write(Region { base, cells, mode, offset: offset.unwrap_or(0) });
         Some(&*region)
     }
 }
 
 fn publish(region: &Region) {
     #[cfg(gracealloc_rseq)]
-    if let (Mode::Rseq, Some(offset)) = (region.mode, rseq_offset()) {
-        READY.offset.store(offset, Relaxed);
+    if region.mode == Mode::Rseq {
+        READY.offset.store(region.offset, Relaxed);
         READY.cpus.store(region.cells - 1, Relaxed);
         READY.base.store(region.base, Release); // Release: pairs with the Acquire in `access`
     }
@@ -256,17 +259,15 @@ enum Seat {
 }
 
 fn seat() -> Seat {
-    match mode() {
-        Some(Mode::Rseq) if cell() + 1 < cells() => Seat::Section,
-        _ => Seat::Locked(cell()),
-    }
+    let cell = cell(); // once: the thread may be elsewhere the next moment
+    if sections_work_on(cell) { Seat::Section } else { Seat::Locked(cell) }
 }
 
 /// The cell this thread works on at this moment: its CPU's, the extra cell, or its shard.
 pub(crate) fn cell() -> u32 {
-    match mode() {
+    match REGION.get() {
         #[cfg(gracealloc_rseq)]
-        Some(Mode::Rseq) => rseq::cpu_at(READY.offset.load(Relaxed)).min(cells() - 1),
+        Some(region) if region.mode == Mode::Rseq => rseq::cpu_at(region.offset).min(region.cells - 1),
         _ => shard(),
     }
 }
@@ -326,6 +327,14 @@ pub(crate) fn take(cell: u32, slot: Slot) -> Option<*mut Magazine> {
 
 fn sections_work_on(cell: u32) -> bool {
     mode() == Some(Mode::Rseq) && cell + 1 < cells()
+}
+
+/// In the child of a fork: opens the locks of threads that are not there any more. What they were doing to the magazine
+/// has happened or has not: the count is stored last.
+pub(crate) fn open_locks(slots: usize) {
+    for cell in (0..cells()).filter(|&cell| !sections_work_on(cell)) {
+        (0..slots).for_each(|n| locked::open(word(cell, Slot::new(n))));
+    }
 }
 
 /// Ends every section that may still be working on a magazine taken before. False when the kernel refuses: then what

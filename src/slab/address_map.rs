@@ -130,10 +130,9 @@ impl Nodes {
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        // A node that finds its place taken stays mapped and unused: as many as threads that moved objects at once.
         let mut kept = KEPT.lock();
-        kept.leaf = kept.leaf.take().or(self.leaf.take());
-        kept.starts = kept.starts.take().or(self.starts.take());
+        keep(&mut kept.leaf, self.leaf.take());
+        keep(&mut kept.starts, self.starts.take());
     }
 }
 
@@ -152,6 +151,16 @@ pub(super) unsafe fn unlock_all() {
     unsafe {
         KEPT.unlock();
         GROWTH.unlock();
+    }
+}
+
+/// Keeps an unused node where none is kept yet, else unmaps it.
+fn keep<T>(place: &mut Option<NonNull<T>>, node: Option<NonNull<T>>) {
+    match (&place, node) {
+        (None, node) => *place = node,
+        // SAFETY: came from `map` with this size, and nobody has seen it.
+        (Some(_), Some(node)) => unsafe { memory::unmap(node.cast().as_ptr(), memory::layout_of(size_of::<T>())) },
+        (Some(_), None) => {}
     }
 }
 

@@ -49,7 +49,15 @@ static SPAN_UNITS: [u8; CLASSES] = {
     }
     units
 };
-const _: () = assert!(LARGEST <= UNIT_BYTES);
+const _: () = {
+    assert!(LARGEST <= UNIT_BYTES);
+    // A span's bits fit the words of its first unit: those of the others, which may be marked, stay clear.
+    let mut class = 1;
+    while class < CLASSES {
+        assert!(SPAN_UNITS[class] as usize * UNIT_BYTES / SizeClass::bytes_of(class) <= UNIT_BYTES / 16);
+        class += 1;
+    }
+};
 
 fn bin(class: SizeClass) -> &'static ClassBin {
     &BINS[class.index()]

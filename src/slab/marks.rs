@@ -50,6 +50,20 @@ pub(crate) fn mark_free(class: SizeClass, ptr: *mut u8) {
     }
 }
 
+/// In the child of a fork, where no other thread runs: lists every segment that has marks, whoever was about to list or
+/// apply it.
+pub(crate) fn restart() {
+    while MARKED.pop(&ByNumber).is_some() {}
+    for number in 1..=segment::ARENA.made() {
+        let segment = segment::ARENA.get(number);
+        let marked = segment.marked.iter().any(|word| word.load(Relaxed) != 0);
+        segment.listed.store(marked, Relaxed);
+        if marked {
+            MARKED.push(&ByNumber, number);
+        }
+    }
+}
+
 /// Whether there is anything to apply.
 pub(crate) fn pending() -> bool {
     !MARKED.is_empty() || large::marks_pending()

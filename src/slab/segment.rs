@@ -28,15 +28,12 @@ use super::span::Span;
 use super::{address_map, backing};
 use crate::arena::{Arena, Record};
 use crate::platform::lock::{Guard, Lock};
-use crate::platform::memory;
+use crate::platform::{memory, slots};
 use crate::tagged_stack::Nodes;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
-    Ordering::{Relaxed, Release},
-};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Size and alignment of a segment, in bytes.
 pub(crate) const SEGMENT_BYTES: usize = 4 << 20;
@@ -223,11 +220,10 @@ fn first_run(free: u128, n: usize) -> Option<usize> {
 
 fn add_segment(held: &mut Guard<'_, Segments>) -> Option<&'static Segment> {
     let segment = unused_record(held)?;
-    let Some(base) = new_block(segment) else {
+    if !new_block(segment) {
         retire_record(held, segment);
         return None;
-    };
-    segment.base.store(base, Release);
+    }
     *segment.units(held) = Units { free: u128::MAX, zero: u128::MAX, dirty: 0, stale: 0, next: 0, prev: 0, idle: 0 };
     held.wholly_free += 1;
     LIVE.fetch_add(1, Relaxed);
@@ -235,18 +231,20 @@ fn add_segment(held: &mut Guard<'_, Segments>) -> Option<&'static Segment> {
     Some(segment)
 }
 
-/// Gets a block for the segment and makes it known.
-fn new_block(segment: &'static Segment) -> Option<*mut u8> {
+/// Gets a block for the segment and makes it known; false without memory.
+fn new_block(segment: &'static Segment) -> bool {
     let mapped = memory::map_aligned(LAYOUT);
     let base = mapped.map_or_else(|| backing::alloc(LAYOUT, true), NonNull::as_ptr);
-    segment.mapped.store(mapped.is_some(), Relaxed);
-    if !base.is_null() && address_map::set_segment(base.addr(), Some(segment)) {
-        return Some(base);
+    if base.is_null() {
+        return false;
     }
-    if !base.is_null() {
+    segment.mapped.store(mapped.is_some(), Relaxed);
+    segment.base.store(base, Relaxed); // published by the release in `set_segment`
+    let known = address_map::set_segment(base.addr(), Some(segment));
+    if !known {
         release_block(segment, base);
     }
-    None
+    known
 }
 
 /// Gives a block back that nobody uses any more.
@@ -359,13 +357,20 @@ fn purge_units(segment: &Segment, mut set: u128) -> u128 {
     while set != 0 {
         let first = set.trailing_zeros() as usize;
         let n = (set >> first).trailing_ones() as usize;
-        // SAFETY: whole units of our block, taken out for this; their data is dead.
-        if unsafe { memory::purge(segment.unit_at(first), n * UNIT_BYTES) } {
-            zero |= run(first, n);
-        }
+        zero |= purge_run(segment, first, n);
         set &= !run(first, n);
     }
     zero
+}
+
+/// Purges the whole pages of a run of units; returns the units that read as zero now. A page may be larger than a unit.
+fn purge_run(segment: &Segment, first: usize, n: usize) -> u128 {
+    let per_page = (slots::page_bytes() / UNIT_BYTES).max(1);
+    let start = first.next_multiple_of(per_page);
+    let end = (first + n) / per_page * per_page;
+    // SAFETY: whole pages of our block, all of whose units were taken out for this; their data is dead.
+    let purged = start < end && unsafe { memory::purge(segment.unit_at(start), (end - start) * UNIT_BYTES) };
+    if purged { run(start, end - start) } else { 0 }
 }
 
 /// Gives the block back if it has been wholly free since the last pass and is not the cushion.

@@ -150,7 +150,7 @@ impl At {
 /// The span around an address, if a unit is one.
 fn span_around(ptr: *mut u8) -> Option<At> {
     let segment = address_map::segment(ptr.addr())?;
-    let unit = (ptr.addr() - segment.base().addr()) / UNIT_BYTES;
+    let unit = ptr.addr() / UNIT_BYTES % UNITS; // segments are aligned, so this holds whatever becomes of this one
     let first = unit.checked_sub(segment.spans[unit].back.load(Relaxed) as usize)?;
     Some(At { segment, unit: first })
 }

@@ -6,11 +6,17 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 const PAGE: usize = 4096;
 
-/// Allocates `bytes` of zeroed memory; it is never freed.
+/// Allocates `bytes` of zeroed memory.
 pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
     let layout = Layout::from_size_align(bytes, PAGE).ok().filter(|l| l.size() > 0)?;
     // SAFETY: the size is not zero.
     NonNull::new(unsafe { System.alloc_zeroed(layout) })
+}
+
+/// The layout that [`unmap`] wants for what [`map`] allocated.
+pub(crate) fn layout_of(bytes: usize) -> Layout {
+    // SAFETY: something of that layout was allocated.
+    unsafe { Layout::from_size_align_unchecked(bytes, PAGE) }
 }
 
 /// Allocates zeroed memory with the layout's alignment.
@@ -19,7 +25,7 @@ pub(crate) fn map_aligned(layout: Layout) -> Option<NonNull<u8>> {
     NonNull::new(unsafe { System.alloc_zeroed(layout) })
 }
 
-/// Gives a block of [`map_aligned`] back.
+/// Gives back what [`map`] or [`map_aligned`] allocated.
 ///
 /// # Safety
 /// - It came from there with this layout and is not used any more.

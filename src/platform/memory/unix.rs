@@ -4,12 +4,18 @@ use core::alloc::Layout;
 use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 
-/// Maps `bytes` (rounded up to pages) of zeroed, private memory; it is never unmapped.
+/// Maps `bytes` (rounded up to pages) of zeroed, private memory.
 pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
     let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping at an address of the kernel's choice.
     let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, prot, flags, -1, 0) };
     if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
+}
+
+/// The layout that [`unmap`] wants for what [`map`] mapped.
+pub(crate) fn layout_of(bytes: usize) -> Layout {
+    // SAFETY: something of that size was mapped, so it is far below the limit.
+    unsafe { Layout::from_size_align_unchecked(bytes, 1) }
 }
 
 /// Maps zeroed memory at a multiple of the layout's alignment, which is a multiple of the page size.
@@ -31,7 +37,7 @@ pub(crate) fn map_aligned(layout: Layout) -> Option<NonNull<u8>> {
     }
 }
 
-/// Gives a block of [`map_aligned`] back.
+/// Gives back what [`map`] or [`map_aligned`] mapped.
 ///
 /// # Safety
 /// - It came from there with this layout and is not used any more.
