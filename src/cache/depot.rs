@@ -188,7 +188,7 @@ mod tests {
     fn magazine(home: u32, objects: usize) -> Hand {
         let magazine = Hand::make().unwrap();
         magazine.set_home(home);
-        magazine.set_capacity(8);
+        magazine.set_capacity(4);
         (1..=objects).for_each(|n| assert!(magazine.push(core::ptr::without_provenance_mut(16 * n))));
         magazine
     }
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn above_the_bound_only_those_who_can_flush_are_refused() {
         let depot = depot_of(1);
-        for _ in 0..bound(class(), 8) {
+        for _ in 0..bound(class(), 4) {
             assert!(depot.put_full(class(), magazine(0, 1), true).is_ok());
         }
         let refused = depot.put_full(class(), magazine(0, 1), true).expect_err("the shard is full");
