@@ -52,3 +52,6 @@ pub use context::{AtomicSection, Context, atomic_section, context};
 pub use global::{GraceAlloc, is_global, trim, usable_size};
 #[cfg(not(loom))]
 pub use stats::{ClassStats, Stats, stats};
+
+// Tags beside numbers in one word, the address map: none of it is made for 32 bits.
+const _: () = assert!(usize::BITS == 64);

@@ -14,12 +14,14 @@
 //!   fork, pin   life-cycle
 //! ```
 //!
-//! Every variant of a file has the same signatures, so nothing above asks what machine this is.
+//! `absent` stands in for `rseq` and `membarrier` elsewhere. Every variant of a file has the same signatures, so nothing above asks what machine this is.
 
 pub(crate) mod locked;
 pub(crate) mod magazine;
 pub(crate) mod sync;
 
+#[cfg(not(any(gracealloc_rseq, loom)))]
+mod absent;
 #[cfg(not(loom))]
 pub(crate) mod clock;
 #[cfg(not(loom))]
@@ -45,4 +47,6 @@ mod rseq;
 #[cfg(not(loom))]
 pub(crate) mod slots;
 
+#[cfg(not(any(gracealloc_rseq, loom)))]
+use absent::{membarrier, rseq};
 pub(crate) use magazine::Magazine;

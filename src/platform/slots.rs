@@ -25,16 +25,11 @@ use super::sync::{
     AtomicPtr,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-use super::{cpu, memory};
+use super::{cpu, membarrier, memory, rseq};
 use core::cell::Cell;
 use core::ptr;
-#[cfg(gracealloc_rseq)]
-use core::sync::atomic::AtomicIsize;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicIsize, AtomicU32};
 use once_cell::race::{OnceNonZeroUsize, OnceRef};
-
-#[cfg(gracealloc_rseq)]
-use super::{membarrier, rseq};
 
 /// Bytes from one cell to the next.
 pub(crate) const CELL_BYTES: usize = 4096;
@@ -53,7 +48,6 @@ impl Slot {
 }
 
 /// What the fast paths read; `base` is null until, and unless, restartable sequences are chosen.
-#[cfg(gracealloc_rseq)]
 static READY: rseq::Ready =
     rseq::Ready { base: AtomicPtr::new(ptr::null_mut()), offset: AtomicIsize::new(0), cpus: AtomicU32::new(0) };
 
@@ -90,8 +84,8 @@ unsafe impl Sync for Region {}
 
 /// Sets the region up if that has not happened. False when there is no memory for it.
 ///
-/// `slots`: how many each cell has; `shards`: cells of the fallback, 0 for one per possible CPU; `want_rseq`: false keeps the fallback.
-/// Threads may race through here; all get the winner's region. Nothing blocks.
+/// `slots`: how many each cell has; `shards`: cells of the fallback, 0 for one per possible CPU; `want_rseq`: false keeps
+/// the fallback. Threads may race through here; all get the winner's region. Nothing blocks.
 pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
     if REGION.get().is_some() {
         return true;
@@ -104,7 +98,8 @@ pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
     true
 }
 
-/// Maps a region, every slot EMPTY (and the rest of a cell untouched). Its description stands in the page behind the last cell.
+/// Maps a region, every slot EMPTY (and the rest of a cell untouched). Its description stands in the page behind the last
+/// cell.
 fn build(slots: usize, shards: u32, want_rseq: bool) -> Option<&'static Region> {
     let cpus = cpu::possible();
     let offset = if want_rseq { rseq_offset() } else { None };
@@ -129,23 +124,15 @@ fn build(slots: usize, shards: u32, want_rseq: bool) -> Option<&'static Region> 
 }
 
 fn publish(region: &Region) {
-    #[cfg(gracealloc_rseq)]
     if region.mode == Mode::Rseq {
         READY.offset.store(region.offset, Relaxed);
         READY.cpus.store(region.cells - 1, Relaxed);
         READY.base.store(region.base, Release); // Release: pairs with the Acquire in `access`
     }
-    let _ = region;
 }
 
-#[cfg(gracealloc_rseq)]
 fn rseq_offset() -> Option<isize> {
     rseq::area_offset().filter(|_| membarrier::register())
-}
-
-#[cfg(not(gracealloc_rseq))]
-fn rseq_offset() -> Option<isize> {
-    None
 }
 
 /// The magazine that stands in a slot which has none.
@@ -170,13 +157,11 @@ pub(crate) fn cells() -> u32 {
 /// - `slot` is one of those the region was laid out for.
 #[inline(always)]
 pub(crate) unsafe fn pop(slot: Slot) -> *mut u8 {
-    #[cfg(gracealloc_rseq)]
-    if let Some(access) = access(slot) {
+    match access(slot) {
         // SAFETY: READY describes the region, whose slots all hold magazines.
-        return unsafe { rseq::pop(access) };
+        Some(access) => unsafe { rseq::pop(access) },
+        None => ptr::null_mut(),
     }
-    let _ = slot;
-    ptr::null_mut()
 }
 
 /// The fast push: false if the magazine is full or restartable sequences are not in use (yet).
@@ -185,16 +170,13 @@ pub(crate) unsafe fn pop(slot: Slot) -> *mut u8 {
 /// - As for [`pop`].
 #[inline(always)]
 pub(crate) unsafe fn push(slot: Slot, object: *mut u8) -> bool {
-    #[cfg(gracealloc_rseq)]
-    if let Some(access) = access(slot) {
+    match access(slot) {
         // SAFETY: READY describes the region, whose slots all hold magazines.
-        return unsafe { rseq::push(access, object) };
+        Some(access) => unsafe { rseq::push(access, object) },
+        None => false,
     }
-    let _ = (slot, object);
-    false
 }
 
-#[cfg(gracealloc_rseq)]
 #[inline(always)]
 fn access(slot: Slot) -> Option<rseq::Access> {
     let base = READY.base.load(Acquire); // Acquire: pairs with the Release in `publish`
@@ -237,7 +219,6 @@ pub(crate) fn peek(slot: Slot) -> *mut Magazine {
 /// Swaps this CPU's slot from `expected` to `new`. On `Done` the caller owns `expected`, unless it is EMPTY.
 pub(crate) fn replace(slot: Slot, expected: *mut Magazine, new: *mut Magazine) -> Replace {
     match seat() {
-        #[cfg(gracealloc_rseq)]
         Seat::Section => {
             let Some(access) = access(slot) else { return Replace::Changed };
             // SAFETY: READY describes the region; the caller owns `new`.
@@ -246,8 +227,6 @@ pub(crate) fn replace(slot: Slot, expected: *mut Magazine, new: *mut Magazine) -
                 _ => Replace::Changed,
             }
         }
-        #[cfg(not(gracealloc_rseq))]
-        Seat::Section => Replace::Changed,
         Seat::Locked(cell) => locked::replace(word(cell, slot), expected, new),
     }
 }
@@ -266,7 +245,6 @@ fn seat() -> Seat {
 /// The cell this thread works on at this moment: its CPU's, the extra cell, or its shard.
 pub(crate) fn cell() -> u32 {
     match REGION.get() {
-        #[cfg(gracealloc_rseq)]
         Some(region) if region.mode == Mode::Rseq => rseq::cpu_at(region.offset).min(region.cells - 1),
         _ => shard(),
     }
@@ -340,11 +318,7 @@ pub(crate) fn open_locks(slots: usize) {
 /// Ends every section that may still be working on a magazine taken before. False when the kernel refuses: then what
 /// was taken stays unowned for ever.
 pub(crate) fn settle() -> bool {
-    #[cfg(gracealloc_rseq)]
-    if mode() == Some(Mode::Rseq) {
-        return membarrier::restart_sections();
-    }
-    true
+    mode() != Some(Mode::Rseq) || membarrier::restart_sections()
 }
 
 /// The page size, asked once.

@@ -1,0 +1,61 @@
+//! Stands in for `rseq` and `membarrier` where there are none, with the same signatures, so that `slots` is the same
+//! everywhere: nothing is ever found, so nothing is ever called.
+
+pub(super) mod rseq {
+    use crate::platform::Magazine;
+    use core::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32};
+
+    pub(in crate::platform) struct Ready {
+        pub(in crate::platform) base: AtomicPtr<u8>,
+        pub(in crate::platform) offset: AtomicIsize,
+        pub(in crate::platform) cpus: AtomicU32,
+    }
+
+    #[expect(dead_code, reason = "nothing here reads it")]
+    pub(in crate::platform) struct Access {
+        pub(in crate::platform) slot: *mut u8,
+        pub(in crate::platform) offset: isize,
+        pub(in crate::platform) ready: &'static Ready,
+    }
+
+    /// No C library here registers areas.
+    pub(in crate::platform) fn area_offset() -> Option<isize> {
+        None
+    }
+
+    pub(in crate::platform) fn cpu_at(_offset: isize) -> u32 {
+        u32::MAX // out of range: the extra cell
+    }
+
+    /// # Safety
+    /// - None; `unsafe` for the sake of the signature.
+    pub(in crate::platform) unsafe fn pop(_access: Access) -> *mut u8 {
+        core::ptr::null_mut()
+    }
+
+    /// # Safety
+    /// - None; `unsafe` for the sake of the signature.
+    pub(in crate::platform) unsafe fn push(_access: Access, _object: *mut u8) -> bool {
+        false
+    }
+
+    /// # Safety
+    /// - None; `unsafe` for the sake of the signature.
+    pub(in crate::platform) unsafe fn replace(
+        _access: Access,
+        _expected: *mut Magazine,
+        _new: *mut Magazine,
+    ) -> *mut Magazine {
+        core::ptr::null_mut() // no magazine is there: changed
+    }
+}
+
+pub(super) mod membarrier {
+    pub(in crate::platform) fn register() -> bool {
+        false
+    }
+
+    pub(in crate::platform) fn restart_sections() -> bool {
+        false
+    }
+}
