@@ -3,9 +3,10 @@
 //! The number of cells is fixed at the first allocation, so the tests run in a process of their own, with the
 //! environment set: this file starts itself again.
 
+mod common;
+
 use gracealloc::{GraceAlloc, stats, trim};
 use std::alloc::{GlobalAlloc, Layout};
-use std::process::Command;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -16,7 +17,7 @@ fn with_many_cells(test: &str) -> bool {
     if stats_cells() == CELLS as u32 {
         return true;
     }
-    let status = Command::new(std::env::current_exe().unwrap())
+    let status = common::again()
         .args(["--exact", test, "--nocapture"])
         .env("GRACEALLOC_RSEQ", "0")
         .env("GRACEALLOC_SHARDS", CELLS.to_string())
