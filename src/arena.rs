@@ -63,7 +63,7 @@ impl<T: Record> Arena<T> {
             let at = memory::map(records.checked_mul(size_of::<T>())?)?.cast::<T>();
             self.chunks[chunk].store(at.as_ptr(), Release); // Release: pairs with the Acquire in `get`
         }
-        self.made.store(number, Release);
+        self.made.store(number, Release); // Release: pairs with the Acquire in `made`
         Some((number, self.get(number)))
     }
 
@@ -85,7 +85,7 @@ impl<T: Record> Arena<T> {
     pub(crate) fn get(&'static self, number: u32) -> &'static T {
         debug_assert!(number != 0 && number <= self.made.load(Relaxed));
         let (chunk, at) = place::<T>(number);
-        let base = self.chunks[chunk].load(Acquire);
+        let base = self.chunks[chunk].load(Acquire); // Acquire: pairs with the Release in `make`
         // SAFETY: the number was handed out, so its chunk is mapped for ever and the place lies in it; the bytes were
         // zero, a valid value, and are shared as the type allows.
         unsafe { &*base.add(at) }

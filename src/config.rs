@@ -56,6 +56,7 @@ impl Setting {
 
     /// Applies a value of the program's, unless the environment has spoken.
     fn apply(&self, value: u64) {
+        // Acquire: pairs with the Release in `from_environment`, which follows its store of the value.
         if !self.from_environment.load(Acquire) {
             (self.store)(value);
         }
@@ -69,14 +70,14 @@ impl Setting {
 ///
 /// Each can also be set by an environment variable, which then wins.
 ///
-/// | option | variable | unit | default |
-/// | --- | --- | --- | --- |
-/// | [`decay`](Self::decay) | `GRACEALLOC_DECAY_MS` | milliseconds | 1000 |
-/// | [`depot_bytes`](Self::depot_bytes) | `GRACEALLOC_DEPOT_BYTES` | bytes for each class and CPU group | 524288 |
-/// | [`reserve_bytes`](Self::reserve_bytes) | `GRACEALLOC_RESERVE_BYTES` | bytes, at most 32 MiB | 65536 |
-/// | [`reserve_magazines`](Self::reserve_magazines) | `GRACEALLOC_RESERVE_MAGAZINES` | magazines for each CPU | 5 |
-/// | [`rseq`](Self::rseq) | `GRACEALLOC_RSEQ` | 0 or 1 | 1 |
-/// | [`shards`](Self::shards) | `GRACEALLOC_SHARDS` | cells, 0: one for each possible CPU | 0 |
+/// | option | variable | unit | from, to | default |
+/// | --- | --- | --- | --- | --- |
+/// | [`decay`](Self::decay) | `GRACEALLOC_DECAY_MS` | milliseconds | 1, a day | 1000 |
+/// | [`depot_bytes`](Self::depot_bytes) | `GRACEALLOC_DEPOT_BYTES` | bytes for each class and CPU group | 0, 2^40 | 524288 |
+/// | [`reserve_bytes`](Self::reserve_bytes) | `GRACEALLOC_RESERVE_BYTES` | bytes | 0, 32 MiB | 65536 |
+/// | [`reserve_magazines`](Self::reserve_magazines) | `GRACEALLOC_RESERVE_MAGAZINES` | for each CPU | 0, 4096 | 5 |
+/// | [`rseq`](Self::rseq) | `GRACEALLOC_RSEQ` | 0 or 1 | | 1 |
+/// | [`shards`](Self::shards) | `GRACEALLOC_SHARDS` | cells, 0: one for each possible CPU | 0, 4096 | 0 |
 ///
 /// # Examples
 /// ```
@@ -195,7 +196,8 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-/// Sets options; all of them or, on an error, none.
+/// Sets options; all of them or, on an error, none. An option that the environment has set stays as it is, and that is
+/// no error.
 ///
 /// # Errors
 /// - [`ConfigError::OutOfRange`]: a value is not permitted.

@@ -37,7 +37,8 @@ pub enum Context {
 /// What this thread may do at this moment.
 ///
 /// Inside an [`atomic_section`] the answer is [`Context::Atomic`] and costs one load. Outside, a thread that holds a
-/// guard of crossbeam-epoch's default collector is a reader; asking crossbeam allocates on a thread's first use.
+/// guard of crossbeam-epoch's default collector is a reader; asking crossbeam allocates on a thread's first use, and while
+/// a thread's local variables are being destroyed the answer may be wrong.
 ///
 /// # Examples
 /// ```
@@ -65,10 +66,13 @@ pub struct AtomicSection {
     _not_send: PhantomData<*mut ()>,
 }
 
-/// Opens a section in which this thread must not block; it nests.
+/// Opens a section in which this thread must not block; it nests, and ends on the thread that opened it.
 ///
 /// Inside, allocation and deallocation take no lock and make no system call: `alloc` is served from the per-CPU caches,
-/// the depot and the pre-faulted reserve, and returns null when they have nothing; `dealloc` cannot fail.
+/// the depot and the pre-faulted reserve, and returns null when they have nothing, and always for objects above 32 KiB
+/// (on null `Box` and `Vec` end the process: use `std::alloc::alloc` or the `try_` methods). `dealloc` cannot fail. The
+/// first allocation of a process makes a few system calls wherever it happens. A guard that is leaked leaves its thread
+/// in atomic context for ever.
 ///
 /// A signal handler opens one before it allocates or frees. Where restartable sequences are in use (see
 /// [`Stats::rseq`](crate::Stats::rseq)) both are then async-signal-safe; elsewhere a handler that meets the slot of the

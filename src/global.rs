@@ -193,9 +193,7 @@ fn free_other(kind: Kind, object: *mut u8, layout: Layout) {
     let slow = SlowPath::enter();
     if slow.may_block() {
         slab::large::free(object, layout);
-        if cache::is_ready() {
-            cache::passing(&slow);
-        }
+        cache::passing(&slow);
     } else {
         slab::large::mark_free(object, layout);
     }
@@ -261,7 +259,8 @@ extern "C" fn after_fork() {
 
 /// Whether [`GraceAlloc`] is the program's global allocator. A library may use it directly even where it is not.
 ///
-/// Found out by one small allocation through the global allocator, the first time.
+/// Found out by one small allocation through the global allocator, the first time; while there is no memory for that
+/// the answer is false.
 ///
 /// # Examples
 /// ```
@@ -270,22 +269,27 @@ extern "C" fn after_fork() {
 /// ```
 pub fn is_global() -> bool {
     static ANSWER: OnceBool = OnceBool::new();
-    ANSWER.get_or_init(|| {
-        let layout = Layout::new::<[u64; 8]>();
-        // SAFETY: the layout has a size; freed once, with the same layout.
-        unsafe {
-            let ptr = std::alloc::alloc(layout);
-            let ours = slab::usable_size(ptr).is_some();
-            if !ptr.is_null() {
-                std::alloc::dealloc(ptr, layout);
-            }
-            ours
+    ANSWER.get_or_try_init(ask_whose_heap_it_is).unwrap_or(false)
+}
+
+/// Who serves the global allocator; an error if there is no memory to find out.
+fn ask_whose_heap_it_is() -> Result<bool, ()> {
+    let layout = Layout::new::<[u64; 8]>();
+    // SAFETY: the layout has a size; freed once, with the same layout.
+    unsafe {
+        let ptr = core::hint::black_box(std::alloc::alloc(layout));
+        if ptr.is_null() {
+            return Err(());
         }
-    })
+        let ours = slab::usable_size(ptr).is_some();
+        std::alloc::dealloc(ptr, layout);
+        Ok(ours)
+    }
 }
 
 /// Gives back what is cached and unused: empties the slots of all CPUs and the depot into their spans, then returns
-/// unused pages to the operating system and wholly free segments to the backing. Returns the bytes given back.
+/// unused pages and wholly free segments to the operating system (one segment stays, and all magazines), and has the
+/// backing do the same. Returns the bytes of ours that were given back.
 ///
 /// Takes locks and makes system calls; in atomic context it does nothing and returns 0.
 ///
@@ -307,11 +311,11 @@ pub fn trim() -> usize {
     cache::reclaim()
 }
 
-/// The bytes that may be used at `ptr`, which is at least what was asked for; `None` if `ptr` is not the start of an
-/// object of this allocator that is in use.
+/// The bytes that may be used at `ptr`, which is at least what was asked for; `None` if no object of this allocator
+/// starts there.
 ///
-/// Any address may be asked about; nothing is read there. (An object that was freed and is still cached is not told
-/// from one in use.)
+/// Any address may be asked about; nothing is read there. A small object that was freed may still be cached, and is not
+/// told from one in use.
 ///
 /// # Examples
 /// ```

@@ -15,7 +15,7 @@ use core::fmt;
 pub struct Stats {
     /// Whether restartable sequences are in use (false before the first allocation, too).
     pub rseq: bool,
-    /// Cells of the caches: CPUs, or shards.
+    /// Cells of the caches: one for each possible CPU and an extra one, or shards.
     pub cells: u32,
     /// Bytes in use by the program: objects of the classes, and large objects as they were asked for.
     pub live_bytes: u64,
@@ -23,19 +23,20 @@ pub struct Stats {
     pub cached_bytes: u64,
     /// Bytes of objects that are free in their spans.
     pub free_bytes: u64,
-    /// An upper estimate of the memory held: spans, unused units that are not purged yet, large objects, magazines.
+    /// About the memory held: spans, unused units that are not purged yet, large objects, magazines. Not counted are the
+    /// allocator's records and what the backing keeps.
     pub held_bytes: u64,
-    /// Segments taken from the backing, in bytes of address space.
+    /// Segments, in bytes of address space.
     pub segment_bytes: u64,
     /// Large objects in use.
     pub large_objects: u64,
     /// Bytes of them.
     pub large_bytes: u64,
-    /// Magazines that stand in slots, hold objects in the depot, or are empty.
+    /// Magazines that stand in slots.
     pub magazines_in_slots: u64,
-    /// See above.
+    /// Magazines with objects in the depot.
     pub magazines_in_depot: u64,
-    /// See above; these are the reserve for atomic callers as well.
+    /// Empty magazines in the depot; they are the reserve for atomic callers as well.
     pub magazines_empty: u64,
     /// All magazines there are: those in threads' hands, too.
     pub magazines: u64,
@@ -43,9 +44,9 @@ pub struct Stats {
     pub reserve_bytes: u64,
     /// Frees that were marked, since the process began.
     pub free_marks: u64,
-    /// Magazines lost because the kernel refused a membarrier, and about how many objects they held.
+    /// Magazines lost because the kernel refused a membarrier.
     pub lost_magazines: u64,
-    /// See above.
+    /// About how many objects were lost with them.
     pub lost_objects: u64,
     /// One entry for each size class that has spans.
     pub classes: Vec<ClassStats>,
@@ -71,7 +72,8 @@ fn class_stats(class: SizeClass) -> ClassStats {
     ClassStats { bytes: class.bytes(), objects, live: objects - free.min(objects) - cached, cached }
 }
 
-/// Looks at all counters. Allocates the list of classes; takes no lock.
+/// Looks at all counters; the time it takes grows with the number of CPUs. Allocates the list of classes, so it is not
+/// for atomic context; takes no lock.
 ///
 /// # Examples
 /// ```

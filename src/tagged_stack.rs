@@ -89,6 +89,7 @@ impl TaggedStack {
             }
             // Relaxed: if the node was popped meanwhile this is some other value, and the tag fails the exchange.
             let next = nodes.link(index).load(Relaxed);
+            // AcqRel: takes over the node from `push`, and keeps the chain as there. Acquire: the next link is read.
             match self.head.compare_exchange_weak(head, with_next_tag(head, next), AcqRel, Acquire) {
                 Ok(_) => return Some(index),
                 Err(seen) => head = seen,

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
 /// Unused pages go back after this many milliseconds.
 pub(crate) static DECAY_MS: AtomicU64 = AtomicU64::new(1000);
-/// Bytes of full magazines that the depot keeps for each class and cell, softly.
+/// Bytes of full magazines that the depot keeps for each class and CPU group, softly.
 pub(crate) static DEPOT_BYTES: AtomicUsize = AtomicUsize::new(512 << 10);
 /// Bytes of pre-faulted memory kept for atomic callers.
 pub(crate) static RESERVE_BYTES: AtomicUsize = AtomicUsize::new(64 << 10);

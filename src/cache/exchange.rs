@@ -36,7 +36,7 @@ pub(super) fn refill(class: SizeClass, slow: &SlowPath) -> *mut u8 {
 
 /// `main` had no room: gets a magazine that has, and puts the caller's object into it.
 pub(super) fn overflow(class: SizeClass, object: *mut u8, slow: &SlowPath) {
-    let Some(depot) = depot() else { return };
+    let Some(depot) = depot() else { return bypass::free(class, object, slow) };
     upkeep::before(slow);
     match with_room(depot, class, slow) {
         Some(magazine) => {

@@ -23,7 +23,7 @@ impl Nodes for ByNumber {
 }
 
 /// A magazine in this thread's hand: nobody else reads or writes it. Dropping one loses it, so all of them end in
-/// [`Hand::into_raw`] or on a stack.
+/// a slot or on a stack.
 #[must_use = "a magazine that is dropped is lost"]
 pub(super) struct Hand(&'static Magazine);
 

@@ -26,6 +26,7 @@ mod upkeep;
 
 use crate::platform::locked::{Pop, Push};
 use crate::platform::magazine::OBJECTS;
+use crate::platform::memory;
 use crate::platform::slots::{self, Slot};
 use crate::size_class::{CLASSES, SizeClass};
 use crate::slow_path::SlowPath;
@@ -100,7 +101,7 @@ pub(crate) fn alloc_slow(class: SizeClass, slow: &SlowPath) -> *mut u8 {
 /// From a page in size on, an object comes straight from its span when none is cached, so that fresh pages are not
 /// touched.
 pub(crate) fn alloc_zeroed_slow(class: SizeClass, slow: &SlowPath) -> (*mut u8, bool) {
-    let fresh = if class.bytes() >= slots::page_bytes() { bypass::take_fresh(class, slow) } else { None };
+    let fresh = if class.bytes() >= memory::page_bytes() { bypass::take_fresh(class, slow) } else { None };
     fresh.unwrap_or_else(|| (alloc_slow(class, slow), false))
 }
 

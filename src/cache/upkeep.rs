@@ -40,10 +40,12 @@ pub(crate) fn decay(slow: &SlowPath) {
     }
 }
 
-/// For slow paths of the layer above: everything that is due.
+/// For slow paths of the layer above, which may come before `init`: everything that is due.
 pub(crate) fn passing(slow: &SlowPath) {
-    before(slow);
-    decay(slow);
+    if depot().is_some() {
+        before(slow);
+        decay(slow);
+    }
 }
 
 /// Looks at the own shard only: on a large machine a look at all of them would cost more than the slow path.

@@ -5,6 +5,8 @@ pub(super) mod rseq {
     use crate::platform::Magazine;
     use core::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32};
 
+    pub(in crate::platform) const CELL_SHIFT: u32 = 12;
+
     pub(in crate::platform) struct Ready {
         pub(in crate::platform) base: AtomicPtr<u8>,
         pub(in crate::platform) offset: AtomicIsize,

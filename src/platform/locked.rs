@@ -77,7 +77,7 @@ fn lock(slot: &Slot) -> Option<*mut Magazine> {
 }
 
 fn unlock(slot: &Slot, magazine: *mut Magazine) {
-    slot.store(magazine, Release); // Release: pairs with the Acquire in `lock`, `replace` and `take`
+    slot.store(magazine, Release); // Release: pairs with the Acquire in `lock`, `replace` and `peek`
 }
 
 /// Opens a lock whose holder is gone. Only where no other thread runs: in the child of a fork.

@@ -1,4 +1,4 @@
-//! The magazine: one page of pointers, the unit that moves between all layers.
+//! The magazine: an array of pointers, the unit that moves between all layers.
 //!
 //! It stands in `platform` because the restartable sections read and write its header by offset:
 //!

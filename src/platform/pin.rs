@@ -1,7 +1,7 @@
 //! Keeps the object that contains this code loaded.
 //!
 //! A thread's `rseq_cs` field may point at a descriptor in here long after its section ended, and the kernel kills a
-//! process whose field points at unmapped memory; later the worker and the fork handlers live here too.
+//! process whose field points at unmapped memory. The fork handlers live here too.
 
 /// Makes unloading this shared object impossible. Takes the loader's lock: only for callers that may block.
 #[cfg(all(target_os = "linux", not(target_feature = "crt-static"), not(miri)))]

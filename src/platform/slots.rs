@@ -19,6 +19,7 @@
 //! Invariant: every slot of the region holds a magazine that may be dereferenced from the moment `READY` or the mode
 //! is visible; magazines are type-stable, so this stays true for whatever pointer a section reads.
 
+use super::fatal::fatal;
 use super::locked::{self, Pop, Push, Replace};
 use super::magazine::{EMPTY, Magazine};
 use super::sync::{
@@ -29,7 +30,7 @@ use super::{cpu, membarrier, memory, rseq};
 use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::{AtomicIsize, AtomicU32};
-use once_cell::race::{OnceNonZeroUsize, OnceRef};
+use once_cell::race::OnceRef;
 
 /// Bytes from one cell to the next.
 pub(crate) const CELL_BYTES: usize = 4096;
@@ -87,6 +88,7 @@ unsafe impl Sync for Region {}
 /// `slots`: how many each cell has; `shards`: cells of the fallback, 0 for one per possible CPU; `want_rseq`: false keeps
 /// the fallback. Threads may race through here; all get the winner's region. Nothing blocks.
 pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
+    debug_assert!(slots < CELL_BYTES / 8, "the last word is no slot");
     if REGION.get().is_some() {
         return true;
     }
@@ -259,6 +261,8 @@ fn shard() -> u32 {
     })
 }
 
+const _: () = assert!(CELL_BYTES == 1 << rseq::CELL_SHIFT);
+
 /// The last word of a cell is no slot: it notes when the cell was last active, in a unit of the caller's choice.
 const ACTIVE: Slot = Slot::new(CELL_BYTES / 8 - 1);
 
@@ -278,7 +282,7 @@ fn active(cell: u32) -> &'static AtomicU32 {
 }
 
 fn word(cell: u32, slot: Slot) -> &'static AtomicPtr<Magazine> {
-    let base = REGION.get().expect("slots are used after init").base;
+    let Some(Region { base, .. }) = REGION.get() else { fatal("slots are used before init", ptr::null(), None) };
     // SAFETY: `cell` is below the number of cells and the slot inside the cell; the region is never unmapped.
     unsafe { &*base.add(cell as usize * CELL_BYTES + slot.0 as usize).cast() }
 }
@@ -319,10 +323,4 @@ pub(crate) fn open_locks(slots: usize) {
 /// was taken stays unowned for ever.
 pub(crate) fn settle() -> bool {
     mode() != Some(Mode::Rseq) || membarrier::restart_sections()
-}
-
-/// The page size, asked once.
-pub(crate) fn page_bytes() -> usize {
-    static PAGE: OnceNonZeroUsize = OnceNonZeroUsize::new();
-    PAGE.get_or_init(memory::page_bytes).get()
 }

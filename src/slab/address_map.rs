@@ -49,7 +49,7 @@ pub(super) fn segment(address: usize) -> Option<&'static Segment> {
 pub(super) fn set_segment(address: usize, segment: Option<&'static Segment>) -> bool {
     let Some(region) = region_made(address, &mut None) else { return false };
     let at = segment.map_or(ptr::null_mut(), |s| ptr::from_ref(s).cast_mut());
-    region.segment.store(at, Release);
+    region.segment.store(at, Release); // Release: pairs with the Acquire in `segment`
     true
 }
 
@@ -65,11 +65,12 @@ pub(super) fn ensure_start(address: usize) -> bool {
 
 /// Sets the record number of the object that starts at this address, 0 for none. False where there is no room.
 pub(super) fn set_start(address: usize, record: u32) -> bool {
+    // Release: pairs with the Acquire in `start`.
     existing(address).inspect(|start| start.store(record, Release)).is_some()
 }
 
 fn existing(address: usize) -> Option<&'static AtomicU32> {
-    let starts = region(address)?.starts.load(Acquire);
+    let starts = region(address)?.starts.load(Acquire); // Acquire: pairs with `node`
     // SAFETY: null or a node that is never unmapped.
     let starts = unsafe { starts.as_ref()? };
     Some(&starts[(address >> PAGE_SHIFT) % starts.len()])
@@ -88,6 +89,7 @@ fn region_made(address: usize, spare: &mut Option<NonNull<Leaf>>) -> Option<&'st
 
 /// The node behind a pointer; if there is none, the spare one is put there, or a new one.
 fn node<T>(at: &AtomicPtr<T>, spare: &mut Option<NonNull<T>>) -> Option<&'static T> {
+    // Acquire, twice: pairs with the Release below, for the zero pages of the node.
     if at.load(Acquire).is_null() {
         let _growing = GROWTH.lock();
         if at.load(Relaxed).is_null() {

@@ -9,12 +9,14 @@
 #[cfg(all(feature = "jemalloc", not(miri)))]
 mod jemalloc;
 #[cfg(all(feature = "jemalloc", not(miri)))]
-use jemalloc as system;
+use jemalloc as chosen;
 #[cfg(any(not(feature = "jemalloc"), miri))]
 mod system;
+#[cfg(any(not(feature = "jemalloc"), miri))]
+use system as chosen;
 
+pub(super) use chosen::purge;
 use core::alloc::Layout;
-pub(super) use system::purge;
 
 /// The least that is asked for, in bytes: a page of the address map.
 const LEAST: usize = 4096;
@@ -27,7 +29,7 @@ fn padded(layout: Layout) -> Layout {
 
 /// Allocates a large object; null without memory.
 pub(super) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
-    system::alloc(padded(layout), zeroed)
+    chosen::alloc(padded(layout), zeroed)
 }
 
 /// Gives a large object back.
@@ -36,7 +38,7 @@ pub(super) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
 /// - It came from [`alloc`] or [`realloc`] with this layout and is not used any more.
 pub(super) unsafe fn dealloc(ptr: *mut u8, layout: Layout) {
     // SAFETY: handed on to the caller.
-    unsafe { system::dealloc(ptr, padded(layout)) }
+    unsafe { chosen::dealloc(ptr, padded(layout)) }
 }
 
 /// Grows or shrinks a large object; null without memory, and then it is as before.
@@ -45,7 +47,7 @@ pub(super) unsafe fn dealloc(ptr: *mut u8, layout: Layout) {
 /// - As for [`dealloc`]; `new_size` is not zero and fits a `Layout` of this alignment.
 pub(super) unsafe fn realloc(ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     // SAFETY: handed on to the caller.
-    unsafe { system::realloc(ptr, padded(layout), new_size.max(LEAST)) }
+    unsafe { chosen::realloc(ptr, padded(layout), new_size.max(LEAST)) }
 }
 
 /// Brings the backing to life, so that what it registers (its fork handlers) comes before what we register.

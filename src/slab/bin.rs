@@ -8,11 +8,11 @@
 //! Invariant: a span is in its bin's list if and only if `listed`; a listed span has free objects. A wholly free span
 //! gives its units back, and they may serve another class; a bin keeps its last listed one.
 
+use super::segment::UNIT_BYTES;
 use super::span::{At, NO_CLASS, locate_in};
 use super::{corrupt, segment};
 use crate::platform::lock::{Guard, Lock};
 use crate::size_class::{CLASSES, LARGEST, SizeClass};
-use crate::slab::segment::UNIT_BYTES;
 use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// What a bin's lock guards, with the spans of its class.

@@ -58,7 +58,7 @@ impl Nodes for ByNumber {
 
 impl Large {
     fn layout(&self) -> Layout {
-        // SAFETY: set from a layout in `describe`.
+        // SAFETY: set from a layout in `describe`, and only its owner, or who just ended its life, asks.
         unsafe { Layout::from_size_align_unchecked(self.size.load(Relaxed), self.align.load(Relaxed)) }
     }
 
@@ -66,7 +66,7 @@ impl Large {
         self.ptr.store(ptr, Relaxed);
         self.size.store(layout.size(), Relaxed);
         self.align.store(layout.align(), Relaxed);
-        self.state.store(LIVE, Release);
+        self.state.store(LIVE, Release); // Release: pairs with the Acquire in `find`
         COUNT.fetch_add(1, Relaxed);
         BYTES.fetch_add(layout.size() as u64, Relaxed);
     }
@@ -124,9 +124,10 @@ fn find(ptr: *mut u8) -> Option<(u32, &'static Large)> {
     live.then_some((number, record))
 }
 
-/// The size and alignment a live large object was allocated with.
-pub(super) fn layout_of(ptr: *mut u8) -> Option<Layout> {
-    find(ptr).map(|(_, record)| record.layout())
+/// The size a live large object was allocated with. The record may be freed and described anew meanwhile: then it was
+/// not in use when it was asked about, and any answer is as good.
+pub(super) fn size_of(ptr: *mut u8) -> Option<usize> {
+    find(ptr).map(|(_, record)| record.size.load(Relaxed))
 }
 
 /// Gives a large object back to the backing.
@@ -146,6 +147,7 @@ pub(crate) fn mark_free(ptr: *mut u8, layout: Layout) {
 
 /// Ends an object's life; of two who try, one is told that it is a double free.
 fn claim(record: &Large, state: u32) {
+    // AcqRel: of two who free it one loses; the winner sees what `describe` released.
     if record.state.compare_exchange(LIVE, state, AcqRel, Relaxed).is_err() {
         fatal("double free", record.ptr.load(Relaxed), Some(record.layout()));
     }

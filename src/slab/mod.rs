@@ -12,7 +12,7 @@
 //!       backing      jemalloc or the system allocator
 //! ```
 //!
-//! All but `marks::mark_free`, `large::mark_free`, `reserve::take` and `lookup` take locks and may call the backing or
+//! All but `marks::mark_free`, `large::mark_free`, `reserve::take` and `usable_size` take locks and may call the backing or
 //! the kernel: their callers have raised the context count and were not in atomic context before.
 
 mod address_map;
@@ -31,10 +31,7 @@ use crate::platform::magazine::Magazine;
 use crate::size_class::SizeClass;
 use crate::tunables;
 use core::alloc::Layout;
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::{AcqRel, Relaxed},
-};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(crate) use segment::{SEGMENT_BYTES, UNIT_BYTES};
 
@@ -77,9 +74,12 @@ pub(crate) fn put_all(class: SizeClass, magazine: &Magazine) {
     bin::put(class, core::iter::from_fn(|| magazine.pop()));
 }
 
-/// What lives at an address: the bytes that may be used there, if it is an object of ours in use or cached.
+/// The bytes that may be used at an address, if an object of ours starts there that is in use, cached or marked.
 pub(crate) fn usable_size(ptr: *mut u8) -> Option<usize> {
-    span::locate(ptr).map(|(at, _)| at.class().bytes()).or_else(|| large::layout_of(ptr).map(|layout| layout.size()))
+    match span::locate(ptr) {
+        Some((at, object)) => (!at.segment.free.get(at.unit, object)).then(|| at.class().bytes()),
+        None => large::size_of(ptr),
+    }
 }
 
 /// Purges what has been unused for a decay period, if the last pass is that long ago. Cheap when it is not.
@@ -88,8 +88,8 @@ pub(crate) fn decay_if_due() -> bool {
     if now.wrapping_sub(last) < tunables::DECAY_MS.load(Relaxed) {
         return false;
     }
-    // AcqRel: one thread per period wins; nothing else hangs on it.
-    if LAST_DECAY.compare_exchange(last, now, AcqRel, Relaxed).is_err() {
+    // Relaxed: one thread per period wins; nothing else hangs on it.
+    if LAST_DECAY.compare_exchange(last, now, Relaxed, Relaxed).is_err() {
         return false;
     }
     segment::decay(false);

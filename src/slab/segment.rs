@@ -21,14 +21,15 @@
 //! - A record stays mapped after its block went back; its number is used again. `link` and `listed` belong to the stack
 //!   of marked segments and survive that.
 //!
-//! Lock order: a class's bin, then [`SEGMENTS`], then the backing's own.
+//! Lock order: a class's bin, then [`SEGMENTS`], then the growth of arenas and of the address map, then the backing's
+//! own.
 
 use super::bits::Bits;
 use super::span::Span;
 use super::{address_map, backing};
 use crate::arena::{Arena, Record};
 use crate::platform::lock::{Guard, Lock};
-use crate::platform::{memory, slots};
+use crate::platform::memory;
 use crate::tagged_stack::Nodes;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
@@ -324,14 +325,15 @@ fn decay_one(segment: &'static Segment, at_once: bool) -> usize {
         hold(&mut held, segment, old);
         drop(held);
         let zero = purge_units(segment, old);
-        given = old.count_ones() as usize * UNIT_BYTES;
+        given = zero.count_ones() as usize * UNIT_BYTES;
         held = SEGMENTS.lock();
         // Pages that could not be purged count as clean but not as zero, or every pass would try again.
         return_run(&mut held, segment, old, false);
         segment.units(&mut held).zero &= !(old & !zero);
     }
+    let dirty = segment.units(&mut held).dirty.count_ones() as usize;
     if give_back(&mut held, segment, at_once) {
-        given += SEGMENT_BYTES;
+        given += dirty * UNIT_BYTES; // what was purged before holds no memory any more
     }
     given
 }
@@ -365,7 +367,7 @@ fn purge_units(segment: &Segment, mut set: u128) -> u128 {
 
 /// Purges the whole pages of a run of units; returns the units that read as zero now. A page may be larger than a unit.
 fn purge_run(segment: &Segment, first: usize, n: usize) -> u128 {
-    let per_page = (slots::page_bytes() / UNIT_BYTES).max(1);
+    let per_page = (memory::page_bytes() / UNIT_BYTES).max(1);
     let start = first.next_multiple_of(per_page);
     let end = (first + n) / per_page * per_page;
     // SAFETY: whole pages of our block, all of whose units were taken out for this; their data is dead.

@@ -49,6 +49,6 @@ pub(crate) unsafe fn purge(_start: *mut u8, _bytes: usize) -> bool {
 pub(crate) unsafe fn populate(_start: *mut u8, _bytes: usize) {}
 
 /// The page size in bytes.
-pub(crate) fn page_bytes() -> NonZeroUsize {
+pub(super) fn ask_page_bytes() -> NonZeroUsize {
     NonZeroUsize::new(PAGE).expect("not zero")
 }

@@ -76,14 +76,14 @@ pub(crate) unsafe fn populate(start: *mut u8, bytes: usize) {
     if unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) } == 0 {
         return;
     }
-    for at in (0..bytes).step_by(super::super::slots::page_bytes()) {
+    for at in (0..bytes).step_by(super::page_bytes()) {
         // SAFETY: inside the range; writes back the value that stands there.
         unsafe { start.add(at).write_volatile(start.add(at).read_volatile()) };
     }
 }
 
 /// The page size in bytes.
-pub(crate) fn page_bytes() -> NonZeroUsize {
+pub(super) fn ask_page_bytes() -> NonZeroUsize {
     // SAFETY: asks for a number.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(bytes).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::new(4096).expect("not zero"))

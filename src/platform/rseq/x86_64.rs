@@ -1,4 +1,4 @@
-//! The sections for x86_64. Each instruction carries its meaning; `module` documentation has the rules.
+//! The sections for x86_64. Each instruction carries its meaning; the parent module has the rules.
 
 use super::{Access, CPUS, OUT_OF_RANGE};
 use crate::platform::magazine::{HEADER_BYTES, Magazine};
@@ -40,6 +40,7 @@ const _: () = assert!(super::CELL_SHIFT == 12);
 pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
     let object: *mut u8;
     // SAFETY: only the magazine in this CPU's slot is written, by the commit alone; the caller vouches for the region.
+    // Behind the commit the magazine may be another's: it is type-stable, and what is read there is only prefetched.
     unsafe {
         asm!(
             concat!(
