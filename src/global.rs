@@ -58,22 +58,19 @@ impl GraceAlloc {
 unsafe impl GlobalAlloc for GraceAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let class = match SizeClass::of(layout) {
-            Ok(class) => class,
-            Err(kind) => return alloc_other(kind, layout, false),
-        };
-        let object = cache::alloc(class);
-        if object.is_null() { alloc_slow(class) } else { object }
+        if SizeClass::is_plain(layout) {
+            alloc_as(SizeClass::of_size(layout.size()), layout)
+        } else {
+            alloc_aligned(layout)
+        }
     }
 
     #[inline]
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        let class = match SizeClass::of(layout) {
-            Ok(class) => class,
-            Err(kind) => return free_other(kind, ptr, layout),
-        };
-        if !cache::free(class, ptr) {
-            free_slow(class, ptr);
+        if SizeClass::is_plain(layout) {
+            free_as(SizeClass::of_size(layout.size()), ptr, layout);
+        } else {
+            free_aligned(ptr, layout);
         }
     }
 
@@ -110,6 +107,37 @@ impl GraceAlloc {
             moved
         }
     }
+}
+
+#[inline(always)]
+fn alloc_as(class: Result<SizeClass, Kind>, layout: Layout) -> *mut u8 {
+    match class {
+        Ok(class) => {
+            let object = cache::alloc(class);
+            if object.is_null() { alloc_slow(class) } else { object }
+        }
+        Err(kind) => alloc_other(kind, layout, false),
+    }
+}
+
+#[inline(always)]
+fn free_as(class: Result<SizeClass, Kind>, ptr: *mut u8, layout: Layout) {
+    match class {
+        Ok(class) if cache::free(class, ptr) => {}
+        Ok(class) => free_slow(class, ptr),
+        Err(kind) => free_other(kind, ptr, layout),
+    }
+}
+
+/// Alignments above 16, out of the way of the others.
+#[inline(never)]
+fn alloc_aligned(layout: Layout) -> *mut u8 {
+    alloc_as(SizeClass::of(layout), layout)
+}
+
+#[inline(never)]
+fn free_aligned(ptr: *mut u8, layout: Layout) {
+    free_as(SizeClass::of(layout), ptr, layout);
 }
 
 #[cold]

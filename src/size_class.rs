@@ -68,10 +68,21 @@ impl SizeClass {
     /// The number of the class that is none: units that are no span have it.
     pub(crate) const NONE: Self = Self(0);
 
-    /// The class whose objects a layout gets.
+    /// Whether [`of_size`](Self::of_size) is the answer for a layout: every class is aligned that much.
     #[inline(always)]
+    pub(crate) fn is_plain(layout: Layout) -> bool {
+        layout.align() <= STEP
+    }
+
+    /// The class whose objects a layout gets.
     pub(crate) fn of(layout: Layout) -> Result<Self, Kind> {
-        let size = if layout.align() <= STEP { layout.size() } else { padded(layout) };
+        // Rounding up cannot overflow, by `Layout`'s own promise.
+        Self::of_size(if Self::is_plain(layout) { layout.size() } else { layout.pad_to_align().size() })
+    }
+
+    /// The smallest class with objects of that size.
+    #[inline(always)]
+    pub(crate) fn of_size(size: usize) -> Result<Self, Kind> {
         let last = size.wrapping_sub(1); // one comparison finds both size 0 and too large
         if last < LARGEST {
             Ok(Self(BY_SIZE[last / STEP]))
@@ -107,12 +118,6 @@ impl SizeClass {
     pub(crate) const fn bytes_of(index: usize) -> usize {
         SIZES[index] as usize
     }
-}
-
-/// A layout's size rounded up to its alignment. Cannot overflow, by `Layout`'s own promise.
-#[cold]
-fn padded(layout: Layout) -> usize {
-    layout.pad_to_align().size()
 }
 
 // The table has what the module promises.

@@ -20,7 +20,7 @@ use crate::platform::{memory, slots};
 use crate::size_class::{CLASSES, SizeClass};
 use crate::tagged_stack::TaggedStack;
 use crate::tunables;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use once_cell::race::OnceRef;
 
 /// More shards than this cost more in stealing than they save in contention.
@@ -29,15 +29,14 @@ const MOST_SHARDS: u32 = 64;
 /// A stack of magazines, with about how many there are and what they hold together.
 struct Stock {
     stack: TaggedStack,
-    count: AtomicU32,
-    objects: AtomicU32,
+    /// Magazines in the upper half, objects in the lower: one update for both.
+    counts: AtomicU64,
 }
 
 impl Stock {
     fn put(&self, magazine: Hand) {
         // Before the push: the counts may be high for a moment, never below zero.
-        self.count.fetch_add(1, Relaxed);
-        self.objects.fetch_add(magazine.count(), Relaxed);
+        self.counts.fetch_add(Self::counts_of(&magazine), Relaxed);
         self.stack.push(&ByNumber, magazine.index());
     }
 
@@ -46,15 +45,22 @@ impl Stock {
             return None; // without writing: a thief looks at many shards
         }
         let number = self.stack.pop(&ByNumber)?;
-        self.count.fetch_sub(1, Relaxed);
         // SAFETY: popped, so ours.
         let magazine = unsafe { Hand::by_number(number) };
-        self.objects.fetch_sub(magazine.count(), Relaxed);
+        self.counts.fetch_sub(Self::counts_of(&magazine), Relaxed);
         Some(magazine)
     }
 
+    fn counts_of(magazine: &Hand) -> u64 {
+        (1 << 32) + u64::from(magazine.count())
+    }
+
     fn count(&self) -> u32 {
-        self.count.load(Relaxed)
+        (self.counts.load(Relaxed) >> 32) as u32
+    }
+
+    fn objects(&self) -> u64 {
+        self.counts.load(Relaxed) & u64::from(u32::MAX)
     }
 }
 
@@ -159,7 +165,7 @@ impl Depot {
 
     /// Objects of `class` in them.
     pub(super) fn count_objects(&self, class: SizeClass) -> u64 {
-        self.shards.iter().map(|shard| u64::from(shard.full[class.index()].objects.load(Relaxed))).sum()
+        self.shards.iter().map(|shard| shard.full[class.index()].objects()).sum()
     }
 
     /// Empty magazines, in all shards.

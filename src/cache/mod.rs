@@ -78,10 +78,9 @@ pub(crate) fn free(class: SizeClass, ptr: *mut u8) -> bool {
     unsafe { slots::push(Slot::new(class.index()), ptr) }
 }
 
-/// The pop of the fast path again, in whichever mode: where restartable sequences are not in use this is the fast path.
-/// After [`init`].
+/// Where restartable sequences are not in use: the fast path, with a lock. After [`init`].
 pub(crate) fn retry(class: SizeClass) -> Option<*mut u8> {
-    match slots::pop_any(main_slot(class)) {
+    match slots::pop_locked(main_slot(class)) {
         Pop::Object(object) => Some(object),
         Pop::Empty | Pop::Busy => None,
     }
@@ -89,7 +88,7 @@ pub(crate) fn retry(class: SizeClass) -> Option<*mut u8> {
 
 /// Allocates when the fast path could not; null without memory. After [`init`].
 pub(crate) fn alloc_slow(class: SizeClass, slow: &SlowPath) -> *mut u8 {
-    match slots::pop_any(main_slot(class)) {
+    match slots::pop_locked(main_slot(class)) {
         Pop::Object(object) => object,
         Pop::Empty => exchange::refill(class, slow),
         Pop::Busy => bypass::alloc(class, slow),
@@ -107,7 +106,7 @@ pub(crate) fn alloc_zeroed_slow(class: SizeClass, slow: &SlowPath) -> (*mut u8, 
 
 /// Frees when the fast path could not; cannot fail. After [`init`].
 pub(crate) fn free_slow(class: SizeClass, ptr: *mut u8) {
-    match slots::push_any(main_slot(class), ptr) {
+    match slots::push_locked(main_slot(class), ptr) {
         Push::Done => {}
         Push::Full => exchange::overflow(class, ptr, &SlowPath::enter()),
         Push::Busy => bypass::free(class, ptr, &SlowPath::enter()),

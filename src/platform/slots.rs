@@ -189,24 +189,19 @@ fn access(slot: Slot) -> Option<rseq::Access> {
     })
 }
 
-/// A pop in whichever mode, for the slow paths. After [`init`].
-pub(crate) fn pop_any(slot: Slot) -> Pop {
+/// The pop for slow paths, which run because the fast one found nothing: where sections are in use that stands, else the
+/// slot is tried under its lock. After [`init`].
+pub(crate) fn pop_locked(slot: Slot) -> Pop {
     match seat() {
-        // SAFETY: a slot of ours.
-        Seat::Section => match unsafe { pop(slot) } {
-            object if !object.is_null() => Pop::Object(object),
-            _ => Pop::Empty,
-        },
+        Seat::Section => Pop::Empty,
         // SAFETY: every slot holds a magazine.
         Seat::Locked(cell) => unsafe { locked::pop(word(cell, slot)) },
     }
 }
 
-/// A push in whichever mode, for the slow paths. After [`init`].
-pub(crate) fn push_any(slot: Slot, object: *mut u8) -> Push {
+/// The push for slow paths, likewise.
+pub(crate) fn push_locked(slot: Slot, object: *mut u8) -> Push {
     match seat() {
-        // SAFETY: a slot of ours.
-        Seat::Section if unsafe { push(slot, object) } => Push::Done,
         Seat::Section => Push::Full,
         // SAFETY: every slot holds a magazine.
         Seat::Locked(cell) => unsafe { locked::push(word(cell, slot), object) },
