@@ -20,7 +20,7 @@ use std::process::Command;
 
 /// The most instructions of a fast path, from its first to its `ret`.
 const BOUNDS: [(&str, usize); 4] =
-    [("probe_alloc_fixed", 25), ("probe_dealloc_fixed", 25), ("probe_alloc_any", 32), ("probe_dealloc_any", 32)];
+    [("probe_alloc_fixed", 28), ("probe_dealloc_fixed", 28), ("probe_alloc_any", 36), ("probe_dealloc_any", 36)];
 
 /// What glibc registered; stands in front of every abort address.
 const SIGNATURE: u32 = 0x5305_3053;
