@@ -163,10 +163,16 @@ fn take_from(
     n: usize,
 ) -> (&'static Segment, usize, bool) {
     let run = run(first, n);
-    let units = segment.units(held);
-    let zero = units.zero & run == run;
-    UNITS_DIRTY.fetch_sub((units.dirty & run).count_ones() as usize, Relaxed);
+    let zero = segment.units(held).zero & run == run;
     UNITS_USED.fetch_add(n, Relaxed);
+    hold(held, segment, run);
+    (segment, first, zero)
+}
+
+/// Takes free units out of all sets.
+fn hold(held: &mut Guard<'_, Segments>, segment: &'static Segment, run: u128) {
+    let units = segment.units(held);
+    UNITS_DIRTY.fetch_sub((units.dirty & run).count_ones() as usize, Relaxed);
     let was_whole = units.free == u128::MAX;
     for set in [&mut units.free, &mut units.zero, &mut units.dirty, &mut units.stale] {
         *set &= !run;
@@ -176,7 +182,6 @@ fn take_from(
     if full {
         unlink(held, segment);
     }
-    (segment, first, zero)
 }
 
 /// Gives a run of units back; `dirty` when their pages may hold data.
@@ -336,21 +341,6 @@ fn decay_one(segment: &'static Segment, at_once: bool) -> usize {
         given += dirty * UNIT_BYTES; // what was purged before holds no memory any more
     }
     given
-}
-
-/// Takes free units out for the decay pass.
-fn hold(held: &mut Guard<'_, Segments>, segment: &'static Segment, run: u128) {
-    let units = segment.units(held);
-    UNITS_DIRTY.fetch_sub(run.count_ones() as usize, Relaxed);
-    let was_whole = units.free == u128::MAX;
-    for set in [&mut units.free, &mut units.zero, &mut units.dirty, &mut units.stale] {
-        *set &= !run;
-    }
-    let full = units.free == 0;
-    held.wholly_free -= usize::from(was_whole);
-    if full {
-        unlink(held, segment);
-    }
 }
 
 /// Purges the units in `set`, run by run; returns those that read as zero now.
