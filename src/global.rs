@@ -207,9 +207,7 @@ fn alloc_other(kind: Kind, layout: Layout, zeroed: bool) -> *mut u8 {
 
 fn realloc_large(ptr: *mut u8, layout: Layout, new: Layout) -> *mut u8 {
     or_reclaim(|slow| {
-        if cache::is_ready() {
-            cache::passing(slow); // a stray pointer may get here first
-        }
+        cache::passing(slow);
         slab::large::realloc(ptr, layout, new)
     })
 }
