@@ -77,7 +77,8 @@ fn moving_large_objects_keeps_no_address_space() {
     let before = address_space();
     together();
     let grown = address_space().saturating_sub(before);
-    assert!(grown < 4 << 20, "{grown} bytes");
+    let most = if cfg!(feature = "jemalloc") { 16 << 20 } else { 4 << 20 }; // jemalloc maps a few MiB now and then
+    assert!(grown < most, "{grown} bytes");
 }
 
 /// Any address may be asked about at any time, also where a segment just went.
