@@ -3,15 +3,14 @@
 use crate::machine::{Rng, Ticker, cpus, move_to, seed};
 use gracealloc::GraceAlloc;
 use std::alloc::{GlobalAlloc, Layout};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A few objects of one class per thread, as fast as they go, while one thread keeps taking everybody's slots away.
 pub(crate) fn hot() {
-    let (cpus, at_work, seed) = (cpus(), AtomicUsize::new(2 * cpus().len()), seed());
+    let (cpus, seed) = (cpus(), seed());
     let rounds = super::operations(40_000_000) / (2 * cpus.len()) / 16;
     std::thread::scope(|scope| {
-        for n in 0..2 * cpus.len() {
-            let (cpus, at_work, mut rng) = (&cpus, &at_work, Rng(seed ^ n as u64));
+        let start = |n| {
+            let (cpus, mut rng) = (&cpus, Rng(seed ^ n as u64));
             scope.spawn(move || {
                 for _ in 0..rounds {
                     hold_a_few(&mut rng);
@@ -19,10 +18,10 @@ pub(crate) fn hot() {
                         move_to(cpus[rng.below(cpus.len())]);
                     }
                 }
-                at_work.fetch_sub(1, Relaxed);
-            });
-        }
-        while at_work.load(Relaxed) > 0 {
+            })
+        };
+        let threads: Vec<_> = (0..2 * cpus.len()).map(start).collect();
+        while !threads.iter().all(|thread| thread.is_finished()) {
             gracealloc::trim();
         }
     });
