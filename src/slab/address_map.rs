@@ -180,6 +180,23 @@ mod tests {
     }
 
     #[test]
+    #[cfg(gracealloc_rseq)] // where there is a kernel to ask
+    fn what_two_movers_had_in_hand_is_kept_once() {
+        let node = || memory::map(size_of::<Starts>()).map(NonNull::cast::<Starts>);
+        // SAFETY: asks about a page, and changes nothing.
+        let is_mapped = |at: NonNull<Starts>| unsafe { libc::msync(at.as_ptr().cast(), 1, libc::MS_ASYNC) == 0 };
+        // Another test may map something at the same address at once; not every time.
+        let unmapped = (0..20).any(|_| {
+            let (mut place, first, second) = (None, node(), node());
+            keep(&mut place, first);
+            keep(&mut place, second);
+            assert!(place == first && is_mapped(first.unwrap()));
+            !is_mapped(second.unwrap())
+        });
+        assert!(unmapped, "the second has no place and must go");
+    }
+
+    #[test]
     fn a_start_is_found_at_its_page_alone() {
         let address = 0x1234_5678_9000; // nothing of this process lives there
         assert!(!set_start(address, 7), "no node yet");
