@@ -10,7 +10,7 @@
 
 use crate::context;
 use crate::platform::lock::Lock;
-use crate::platform::{fork, pin};
+use crate::platform::{fork, load, pin};
 use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
 use crate::{cache, config, slab};
@@ -237,8 +237,9 @@ fn start() -> bool {
     config::init_cache()
 }
 
-/// The part of start-up that takes other people's locks: in the first slow path that may block.
-fn finish_start() {
+/// The part of start-up that takes other people's locks: when the program is loaded, so that no other thread is in a slow
+/// path while there are no fork handlers yet; failing that, in the first slow path that may block.
+extern "C" fn finish_start() {
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.load(Relaxed) || context::is_atomic() || DONE.swap(true, Relaxed) {
         return;
@@ -248,6 +249,8 @@ fn finish_start() {
     slab::backing::touch(); // its fork handlers first, so that ours run before them and lock in order
     fork::register(before_fork, after_fork, in_child);
 }
+
+load::at_load!(finish_start);
 
 thread_local! {
     /// This thread is in `fork` and holds our locks.

@@ -11,7 +11,7 @@
 //!   memory      mmap, madvise          cpu     how many CPUs there can be
 //!   env         raw environment        clock   coarse time
 //!   errno       saved and restored     fatal   one line, then abort
-//!   fork, pin   life-cycle
+//!   load, fork, pin   life-cycle
 //! ```
 //!
 //! `absent` stands in for `rseq` and `membarrier` elsewhere. Every variant of a file has the same signatures, so nothing above asks what machine this is.
@@ -34,6 +34,8 @@ pub(crate) mod errno;
 pub(crate) mod fatal;
 #[cfg(not(loom))]
 pub(crate) mod fork;
+#[cfg(not(loom))]
+pub(crate) mod load;
 #[cfg(not(loom))]
 pub(crate) mod lock;
 #[cfg(gracealloc_rseq)]
