@@ -34,7 +34,9 @@ pub(crate) use counts::{counts, pending_objects};
 pub(crate) use drops::{Destructor, Object, is_dropping, leave, leave_in_pool, run as run_destructors};
 pub(crate) use large::has_room as has_room_for_large;
 pub(crate) use pages::Deferred;
-pub(crate) use worker::{hurry, report_stall, runs as worker_runs, wake as wake_worker};
+pub(crate) use worker::{
+    hurry, is_wanted as is_worker_wanted, report_stall, runs as worker_runs, wake as wake_worker, want as want_worker,
+};
 
 /// Sets the records of the CPUs up; false without memory. After the slots. Never blocks.
 pub(crate) fn init() -> bool {
