@@ -71,7 +71,7 @@ impl Reader {
 fn eventually(what: &str, condition: impl Fn() -> bool) {
     let begin = Instant::now();
     while !condition() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{what}: {}", stats());
+        assert!(begin.elapsed() < Duration::from_secs(20), "{what}: {}", stats());
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -233,6 +233,36 @@ fn the_budget_holds_for_large_objects() {
     reader.leave();
     barrier();
     assert_eq!(stats().deferred_bytes, 0);
+}
+
+#[test]
+fn what_has_come_back_is_not_charged_any_more() {
+    let _turn = turn();
+    configure(Config::new().budget_bytes(4 << 20)).unwrap();
+    let before = stats();
+    for _ in 0..40 {
+        (0..1000).for_each(|_| defer(alloc(LAYOUT), LAYOUT));
+        (0..4).for_each(|_| defer(alloc(LARGE), LARGE));
+        barrier();
+    }
+    assert_eq!(stats().inline_waits, before.inline_waits, "50 MB went through 4: {}", stats());
+}
+
+#[test]
+fn the_budget_bounds_what_waits_in_pages() {
+    let _turn = turn();
+    let budget = 2 << 20;
+    configure(Config::new().budget_bytes(budget).wait_limit(Duration::ZERO)).unwrap();
+    let (reader, before) = (Reader::enter(), stats());
+    (0..20_000).for_each(|_| defer(alloc(LAYOUT), LAYOUT));
+    let after = stats();
+    assert!(after.deferred_bytes <= budget as u64 && after.deferred_bytes > budget as u64 / 2, "{after}");
+    let (waiting, marked) = (after.deferred_objects, after.marked_objects);
+    assert_eq!(waiting + marked, 20_000, "each is in a page or marked: {after}");
+    assert_eq!(after.deferred_marks - before.deferred_marks, marked);
+    reader.leave();
+    barrier();
+    assert_eq!((stats().deferred_objects, stats().marked_objects), (0, 0), "{}", stats());
 }
 
 #[test]

@@ -157,3 +157,30 @@ pub(crate) unsafe fn unlock_all() {
     }
     grace::unlock_all();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GraceAlloc;
+    use core::alloc::GlobalAlloc;
+    use core::sync::atomic::AtomicBool;
+    use core::time::Duration;
+    use std::thread;
+
+    #[test]
+    fn a_barrier_waits_for_what_others_have_in_hand() {
+        static SEALED: AtomicBool = AtomicBool::new(false);
+        let layout = Layout::new::<[u64; 4]>();
+        // SAFETY: the layout has a size; freed once. From here on there are cells.
+        unsafe { GraceAlloc.dealloc(GraceAlloc.alloc(layout), layout) };
+        let in_hand = in_transit::InTransit::enter(cells::here().unwrap());
+        let barrier = thread::spawn(|| {
+            seal_all();
+            SEALED.store(true, Relaxed);
+        });
+        thread::sleep(Duration::from_millis(50));
+        assert!(!SEALED.load(Relaxed), "a page in hand was not waited for");
+        drop(in_hand);
+        barrier.join().unwrap();
+    }
+}
