@@ -45,7 +45,7 @@ pub(crate) struct Options {
     #[arg(long = "kfree_mult", value_name = "N", default_value_t = Kfree::default().kfree_mult, value_parser = kfree_mult)]
     kfree_mult: usize,
 
-    /// How often each allocator is measured [default: 11, with --quick 2]
+    /// How often each allocator is measured [default: 9, with --quick 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
@@ -116,7 +116,7 @@ impl Options {
 
     /// How many rounds.
     pub(crate) fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 2 } else { 11 })
+        self.rounds.unwrap_or(if self.quick { 2 } else { 9 })
     }
 
     /// The factor on the number of operations.
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(options.workloads().len(), workloads::ALL.len());
         assert_eq!(options.allocators().len(), allocators::ALL.len());
         assert_eq!(options.schemes().len(), schemes::ALL.len());
-        assert_eq!((options.threads(pair()), options.rounds(), options.scale()), (vec![1, 2], 11, 1.0));
+        assert_eq!((options.threads(pair()), options.rounds(), options.scale()), (vec![1, 2], 9, 1.0));
         assert_eq!(options.threads(&kfree_twin::SPEC).len(), 1);
         assert_eq!(options.kfree(), Kfree::default());
     }
