@@ -64,6 +64,9 @@ impl Kfree {
     /// The sizes that there are.
     pub const MULTS: [usize; 5] = [1, 2, 4, 8, 16];
 
+    /// The kernel's, but for the loops: its ten take less than a millisecond here.
+    pub const DEFAULT: Self = Self { kfree_loops: 100, kfree_alloc_num: 8000, kfree_mult: 1 };
+
     /// Objects per thread at scale 1.
     pub fn ops(&self) -> u64 {
         self.kfree_loops.saturating_mul(self.kfree_alloc_num)
@@ -72,7 +75,7 @@ impl Kfree {
 
 impl Default for Kfree {
     fn default() -> Self {
-        Self { kfree_loops: 100, kfree_alloc_num: 8000, kfree_mult: 1 }
+        Self::DEFAULT
     }
 }
 

@@ -9,6 +9,9 @@ use alloc_bench::workloads::{self, Spec, kfree_twin};
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 
+/// The kfree twin's parameters if none are given.
+const KFREE: Kfree = Kfree::DEFAULT;
+
 /// Compares gracealloc with other allocators. Without options: everything, in less than two minutes on two processors.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -34,15 +37,15 @@ pub(crate) struct Options {
     kfree_nthreads: Vec<usize>,
 
     /// How often a thread of the kfree twin goes through its allocations
-    #[arg(long = "kfree_loops", value_name = "N", default_value_t = Kfree::default().kfree_loops, value_parser = count())]
+    #[arg(long = "kfree_loops", value_name = "N", default_value_t = KFREE.kfree_loops, value_parser = count())]
     kfree_loops: u64,
 
     /// The kfree twin's allocations in a loop
-    #[arg(long = "kfree_alloc_num", value_name = "N", default_value_t = Kfree::default().kfree_alloc_num, value_parser = count())]
+    #[arg(long = "kfree_alloc_num", value_name = "N", default_value_t = KFREE.kfree_alloc_num, value_parser = count())]
     kfree_alloc_num: u64,
 
     /// The size of the kfree twin's objects, in units of 24 B
-    #[arg(long = "kfree_mult", value_name = "N", default_value_t = Kfree::default().kfree_mult, value_parser = kfree_mult)]
+    #[arg(long = "kfree_mult", value_name = "N", default_value_t = KFREE.kfree_mult, value_parser = kfree_mult)]
     kfree_mult: usize,
 
     /// How often each allocator is measured [default: 9, with --quick 2]
@@ -180,7 +183,7 @@ mod tests {
         assert_eq!(options.schemes().len(), schemes::ALL.len());
         assert_eq!((options.threads(pair()), options.rounds(), options.scale()), (vec![1, 2], 9, 1.0));
         assert_eq!(options.threads(&kfree_twin::SPEC).len(), 1);
-        assert_eq!(options.kfree(), Kfree::default());
+        assert_eq!(options.kfree(), KFREE);
     }
 
     #[test]

@@ -5,8 +5,6 @@
 //! or stumbles over: how long it takes afterwards until everything has been given back (the drain), and single steps.
 //! A look at the clock costs more than a step, so one in `STRIDE` is timed. That is a prime number, and schemes work
 //! in powers of two: sooner or later the timed step is the one that seals a bag or drains a page.
-//!
-//! Here the loops are more than the kernel's ten, which would take less than a millisecond.
 
 use anyhow::{Context, Result, bail};
 

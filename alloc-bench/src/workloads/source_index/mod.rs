@@ -26,7 +26,7 @@ pub mod table;
 /// One operation is one file: parsed, published, and the look-ups after it.
 pub const SPEC: Spec = Spec {
     name: "source-index",
-    about: "parse Rust sources with syn, publish symbol tables under crossbeam-epoch, look symbols up",
+    about: "parse Rust sources with syn, publish tables of symbols, retire the old ones, look symbols up",
     goal: Some(1.0),
     needs_corpus: true,
     retires: Retires::ByFirst(&[DEFERRED_FREE, DEFER_DESTROY]),
