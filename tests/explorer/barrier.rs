@@ -5,6 +5,7 @@
 //!
 //! Invariants:
 //! - marks, then slots, then hands, then queues: what leaves a place goes to a later one only;
+//! - marks are looked for where they are set, and not on the list of those who are to look: the list may be behind;
 //! - the flip comes after the drain. What is raised after the flip takes pages out of slots that were drained, in
 //!   which everything is younger than the barrier;
 //! - the cookie comes after the wait for hands: a page queued during the wait may have a younger one than the
@@ -18,7 +19,7 @@
 //! ```
 
 use crate::defer::TAKE_COOKIE;
-use crate::drain::{APPLY_MARKS, DRAIN, next_cpu};
+use crate::drain::{APPLY_ALL_MARKS, DRAIN, next_cpu};
 use crate::engine::Flow::{Again, Call, Next, Return};
 use crate::engine::Routine;
 use crate::engine::Step::{Private, Shared};
@@ -36,7 +37,7 @@ pub(crate) static BARRIER: Routine<Deferral> = Routine {
             Next
         }),
         Private(|c| if c.memory.bug == Bug::FlipBeforeDrain { Call(&WAIT_FOR_HANDS) } else { Next }),
-        Private(|c| if c.memory.bug == Bug::BarrierWithoutMarks { Next } else { Call(&APPLY_MARKS) }),
+        Private(|c| if c.memory.bug == Bug::BarrierWithoutMarks { Next } else { Call(&APPLY_ALL_MARKS) }),
         Private(|c| if c.memory.bug == Bug::BarrierWithoutDrain { Next } else { Call(&DRAIN) }),
         Private(|c| if c.memory.bug == Bug::CookieBeforeWait { Call(&TAKE_COOKIE) } else { Next }),
         Private(|c| match c.memory.bug {

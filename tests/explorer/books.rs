@@ -79,7 +79,7 @@ impl Deferral {
 
     fn check_objects(&self, registers: &[&Registers]) -> Result<(), String> {
         let mut places = vec![0; self.seen_by.len()];
-        let marked = (0..Objects::BITS as u8).filter(|object| self.marks & 1 << object != 0);
+        let marked = (0..Objects::BITS as u8).filter(|object| self.marks.objects & 1 << object != 0);
         let carried = self.hands.iter().flatten().chain(registers.iter().flat_map(|registers| &registers.freeing));
         let inside = (0..self.pages.len()).flat_map(|page| self.inside(page));
         inside.chain(carried).copied().chain(marked).for_each(|object| places[usize::from(object)] += 1);

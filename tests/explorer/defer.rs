@@ -20,6 +20,7 @@ use crate::engine::Step::{Arm, Private, Shared};
 use crate::engine::{Cpu, Flow, Routine};
 use crate::pages::{Bug, Deferral, EMPTY, Object, PageCore, PageId};
 use crate::transit::{LOWER, RAISE};
+use std::mem;
 
 /// Unlinks and defers the next object of this thread.
 pub(crate) static DEFER: Routine<Deferral> = Routine {
@@ -40,16 +41,24 @@ pub(crate) static DEFER: Routine<Deferral> = Routine {
     ],
 };
 
-/// What an atomic caller does that finds no page.
+/// What an atomic caller does that finds no page. Who finds the segment listed leaves it to the other to push it.
 pub(crate) static DEFER_BY_MARK: Routine<Deferral> = Routine {
     name: "defer by mark",
     steps: &[
         Shared("unlink", unlink),
-        Shared("mark", |c| {
+        Shared("set the object's bit", |c| {
             if c.memory.bug != Bug::MarkWithoutRelease {
                 c.memory.flush(c.cpu);
             }
-            c.memory.marks |= 1 << c.registers.freeing.take().expect("an object to free");
+            c.memory.marks.objects |= 1 << c.registers.freeing.take().expect("an object to free");
+            Next
+        }),
+        Shared("list the segment", |c| {
+            let listed = mem::replace(&mut c.memory.marks.listed, true);
+            if listed { finish(c) } else { Next }
+        }),
+        Shared("push the segment", |c| {
+            c.memory.marks.stacked = true;
             finish(c)
         }),
     ],

@@ -6,11 +6,11 @@
 //! - the cookie is taken after the membarrier: a push that was half-way has committed before it, or starts again and
 //!   finds EMPTY. One membarrier and one cookie serve all slots;
 //! - marks are owned once they are swapped out, and the cookie is taken after that;
-//! - what marks become is queued, not pushed into a slot: a barrier may have drained that slot already.
+//! - the lock of the marks is held until what they became is queued: who has it can say that nobody has any in hand.
 //!
 //! ```text
 //!   drain   raise ─ swap EMPTY into slot 0, 1, .. ─ membarrier ─ cookie ─ queue all ─ lower
-//!   marks   raise ─ swap the bits out ──────────────────────────  cookie ─ queue ──── lower
+//!   marks   lock ── swap the bits out ──────────────────────────  cookie ─ queue ──── unlock
 //! ```
 
 use crate::defer::{QUEUE, STAMP, TAKE_COOKIE, hold};
@@ -53,37 +53,71 @@ pub(crate) fn next_cpu(c: &mut PageCore) -> Flow<Deferral> {
     if c.registers.at == 0 { Return } else { Again }
 }
 
-/// Puts marked objects into a page (one is enough for these cases).
+/// Puts the marked objects of listed segments into pages; lets others go on who are at it.
 pub(crate) static APPLY_MARKS: Routine<Deferral> = Routine {
     name: "marks",
     steps: &[
-        Private(|c| if c.memory.bug == Bug::MarksUncounted { Next } else { Call(&RAISE) }),
         Private(|c| if c.memory.bug == Bug::MarkStampedBeforeTaken { Call(&TAKE_COOKIE) } else { Next }),
-        Shared("swap the marks out, into a page", |c| {
-            let Some(&page) = c.memory.empties.last().filter(|_| c.memory.marks != 0) else { return Next };
-            while let Some(object) = first_of(c.memory.marks) {
-                c.memory.marks &= !(1 << object);
-                c.memory.put_into(page, object);
-            }
-            c.memory.empties.pop();
-            hold(c, 0, page);
-            Next
-        }),
-        Private(|c| if c.memory.bug == Bug::MarksIntoSlots { Call(&INTO_SLOT) } else { Next }),
-        Private(|_| Call(&STAMP)),
-        Private(|_| Call(&QUEUE)),
-        Private(|c| if c.memory.bug == Bug::MarksUncounted { Next } else { Call(&LOWER) }),
+        Shared("try the lock", |c| if lock_marks(c) { Next } else { Return }),
+        Private(|_| Call(&TAKE_LISTED)),
+        Private(|_| Call(&FINISH_MARKS)),
     ],
 };
 
-/// A mutant: deferred once more, and waiting with whatever comes.
-static INTO_SLOT: Routine<Deferral> = Routine {
+/// All marked objects, listed or not: who has marked one may rely on somebody else for the listing.
+pub(crate) static APPLY_ALL_MARKS: Routine<Deferral> = Routine {
+    name: "all marks",
+    steps: &[
+        Private(|_| Call(&WAIT_FOR_MARKS)),
+        Private(|c| if c.memory.bug == Bug::MarksFoundByTheList { Call(&TAKE_LISTED) } else { Call(&TAKE_MARKS) }),
+        Private(|_| Call(&FINISH_MARKS)),
+    ],
+};
+
+static WAIT_FOR_MARKS: Routine<Deferral> =
+    Routine { name: "all marks", steps: &[Shared("lock", |c| if lock_marks(c) { Return } else { Again })] };
+
+fn lock_marks(c: &mut PageCore) -> bool {
+    !mem::replace(&mut c.memory.marks.locked, true) || c.memory.bug == Bug::MarksNotLocked
+}
+
+static TAKE_LISTED: Routine<Deferral> = Routine {
     name: "marks",
-    steps: &[Shared("put the page into a slot", |c| {
-        if let Some((home, page)) = c.registers.held.pop() {
-            let old = mem::replace(&mut c.memory.slots[usize::from(home)], page);
-            hold(c, home, old);
+    steps: &[
+        Shared("pop the segment", |c| if mem::take(&mut c.memory.marks.stacked) { Next } else { Return }),
+        Shared("not listed any more", |c| {
+            c.memory.marks.listed = false;
+            Next
+        }),
+        Private(|_| Call(&TAKE_MARKS)),
+    ],
+};
+
+/// One page is enough for these cases.
+static TAKE_MARKS: Routine<Deferral> = Routine {
+    name: "marks",
+    steps: &[Shared("swap the bits out, into a page", |c| {
+        if c.memory.marks.objects == 0 {
+            return Next;
         }
+        let page = c.memory.empties.pop().expect("enough pages");
+        while let Some(object) = first_of(c.memory.marks.objects) {
+            c.memory.marks.objects &= !(1 << object);
+            c.memory.put_into(page, object);
+        }
+        hold(c, 0, page);
         Next
     })],
+};
+
+static FINISH_MARKS: Routine<Deferral> = Routine {
+    name: "marks",
+    steps: &[
+        Private(|_| Call(&STAMP)),
+        Private(|_| Call(&QUEUE)),
+        Shared("unlock", |c| {
+            c.memory.marks.locked = false;
+            Next
+        }),
+    ],
 };

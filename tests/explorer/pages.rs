@@ -57,8 +57,8 @@ pub(crate) enum Bug {
     LowerUnderCurrentIndex,
     LowerOnThisCpu,
     RaiseWithoutRecheck,
-    MarksUncounted,
-    MarksIntoSlots,
+    MarksNotLocked,
+    MarksFoundByTheList,
     // The barrier.
     BarrierWithoutWait,
     FlipBeforeDrain,
@@ -78,7 +78,7 @@ pub(crate) struct Deferral {
     pub(crate) empties: Vec<PageId>,
     pub(crate) pending: Vec<Pending>,
     pub(crate) ripe: Vec<PageId>,
-    pub(crate) marks: Objects,
+    pub(crate) marks: Marks,
     /// `None`: nobody calls `barrier`, and pages in hand are not counted.
     pub(crate) transit: Option<Transit>,
     /// What the program on each thread has still to unlink and defer.
@@ -112,6 +112,18 @@ pub(crate) struct Pending {
     pub(crate) locked: bool,
     pub(crate) inbox: Vec<PageId>,
     pub(crate) line: Vec<PageId>,
+}
+
+/// One segment's marks.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Marks {
+    pub(crate) objects: Objects,
+    /// Somebody has put the segment on the stack, or will.
+    pub(crate) listed: bool,
+    /// It stands there.
+    pub(crate) stacked: bool,
+    /// Somebody applies marks.
+    pub(crate) locked: bool,
 }
 
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -151,7 +163,7 @@ impl Deferral {
             empties: Vec::new(),
             pending: vec![Pending::default(); slots.len()],
             ripe: Vec::new(),
-            marks: 0,
+            marks: Marks::default(),
             transit: None,
             hands: hands.iter().map(|hand| hand.to_vec()).collect(),
             seen_by: Vec::new(),

@@ -8,8 +8,8 @@
 //!   RaiseAfterReplace           the same: in hand before it is counted
 //!   DrainRaisesAfterSwap        the same, of a drain
 //!   LowerBeforeQueue            the same: not counted any more, not queued yet
-//!   MarksUncounted              the same, of marks
-//!   MarksIntoSlots              what went back from a hand into a slot that was drained
+//!   MarksNotLocked              the same, of marks
+//!   MarksFoundByTheList         marks of a segment that somebody else is about to list
 //!   FlipBeforeDrain             a page taken under the new index from a slot that is not drained yet
 //!   RaiseWithoutRecheck         a thread raises under an index that two barriers ago was current: the second leaves it
 //!   BarriersNotSerialised       the other one's flip: this one waits for the side that nobody is on
@@ -24,6 +24,7 @@
 use super::*;
 use crate::case::Case;
 use crate::defer::{DEFER, DEFER_BY_MARK};
+use crate::drain::APPLY_MARKS;
 use crate::grace::DRIVE;
 use crate::poll::POLL;
 
@@ -85,8 +86,8 @@ fn two_are_moved() -> Case<Deferral> {
 }
 
 fn marks() -> Case<Deferral> {
-    let memory = Deferral::new(&[None], 3, &[&[1]]).counted();
-    Case::new("a barrier comes while marks are applied", memory, &[&[&DEFER_BY_MARK]])
+    let memory = Deferral::new(&[None], 2, &[&[1], &[2]]).counted();
+    Case::new("a barrier comes while marks are set and applied", memory, &[&[&DEFER_BY_MARK], &[&DEFER_BY_MARK]])
         .with_bystanders(&[&[&BARRIER], &[&APPLY_MARKS]])
 }
 
@@ -154,13 +155,13 @@ fn page_in_hand_after_it_was_counted_is_left() {
 }
 
 #[test]
-fn marks_in_hand_that_are_not_counted_are_left() {
-    marks().breaks(Bug::MarksUncounted, LEFT);
+fn marks_in_a_hand_that_nobody_waits_for_are_left() {
+    marks().breaks(Bug::MarksNotLocked, LEFT);
 }
 
 #[test]
-fn marks_that_go_back_into_a_slot_are_left() {
-    marks().breaks(Bug::MarksIntoSlots, LEFT);
+fn marks_that_are_not_listed_yet_are_left_by_who_trusts_the_list() {
+    marks().breaks(Bug::MarksFoundByTheList, LEFT);
 }
 
 #[test]
