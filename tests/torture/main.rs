@@ -7,6 +7,7 @@
 //! ```text
 //!   reader      pin ─ load slot ─ look ─ .. delay, nest, yield, move, defer .. ─ look again ─ unpin
 //!   writer      new object into its slot, the old one deferred: alone, in bulk, as a reader, in an atomic section
+//!   handler     interrupts writers and does the same in slots of its own
 //!   scribbler   allocates objects of the same classes, spoils them, frees them
 //!   churn       threads that read and defer a little and end
 //! ```
@@ -24,6 +25,7 @@ use gracealloc as api;
 
 #[path = "../common/mod.rs"]
 mod common;
+mod handlers;
 #[path = "../stress/machine.rs"]
 #[allow(dead_code, reason = "the tests there need more of it")]
 mod machine;
@@ -32,6 +34,7 @@ mod readers;
 mod writers;
 
 use gracealloc::GraceAlloc;
+use handlers::Handled;
 use machine::{Rng, cpus, seed};
 use objects::{Finds, LAYOUTS, Object};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
@@ -42,6 +45,8 @@ static GLOBAL: GraceAlloc = GraceAlloc;
 
 /// Few enough that readers and writers meet, too many for one cache line.
 const SLOTS: usize = 256;
+/// The last of them belong to signal handlers.
+const HANDLED: usize = 16;
 
 struct World {
     slots: [AtomicPtr<Object>; SLOTS],
@@ -75,6 +80,7 @@ impl World {
 
     /// Everybody at work until the length is reached.
     fn run(&self, seed: u64, length: Length) {
+        let _handled = Handled::by(self);
         std::thread::scope(|scope| {
             for n in 0..self.writers {
                 scope.spawn(move || writers::write(self, n, Rng(seed ^ n as u64)));
@@ -148,11 +154,13 @@ fn torture() {
     let stats = api::stats();
     let (reads, writes) = (world.reads.load(Relaxed), world.writes.load(Relaxed));
     println!(
-        "torture: {reads} reads, {writes} writes, {} early{}, {} grace periods, {} pages recycled, SEED={seed}",
+        "torture: {reads} reads, {writes} writes, {} early{}, {} grace periods, {} pages recycled, {} marks, {} waits, SEED={seed}",
         world.finds.count(),
         world.finds.first(),
         stats.grace_periods,
-        stats.pages_recycled
+        stats.pages_recycled,
+        stats.deferred_marks,
+        stats.inline_waits,
     );
     assert_eq!(world.finds.count(), 0, "objects were given back too early");
     assert_eq!(first.finds.count(), 0, "objects were given back too early, in the first moments");

@@ -46,11 +46,14 @@ impl Object {
     pub(crate) fn new(layout: Layout, generation: u64) -> *mut Object {
         let object = allocate(layout);
         // SAFETY: just allocated, and large enough.
-        unsafe {
-            (*object).generation.store(generation, Relaxed);
-            (*object).magic.store(magic_of(generation), Relaxed);
-        }
+        unsafe { (*object).publish(generation) };
         object
+    }
+
+    /// Makes it look like one that is published.
+    pub(crate) fn publish(&self, generation: u64) {
+        self.generation.store(generation, Relaxed);
+        self.magic.store(magic_of(generation), Relaxed);
     }
 
     /// Makes it look like nothing that was ever published.

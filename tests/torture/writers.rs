@@ -3,7 +3,7 @@
 use crate::api;
 use crate::machine::{Rng, Ticker, move_to};
 use crate::objects::{LAYOUTS, Object, allocate};
-use crate::{SLOTS, World, layout_of, readers};
+use crate::{HANDLED, SLOTS, World, layout_of, readers};
 use gracealloc::atomic_section;
 use std::alloc::{Layout, dealloc};
 use std::collections::VecDeque;
@@ -41,10 +41,18 @@ pub(crate) fn write(world: &World, number: usize, rng: Rng) {
 }
 
 impl Writer<'_> {
+    /// How many slots it owns, and the first of them.
+    fn owned(&self) -> usize {
+        (SLOTS - HANDLED) / self.world.writers
+    }
+
+    fn first(&self) -> usize {
+        self.number * self.owned()
+    }
+
     /// A new object into one of its slots; the old one is retired.
     fn replace(&mut self) {
-        let (owned, number) = (SLOTS / self.world.writers, self.number);
-        let slot = number * owned + self.rng.below(owned);
+        let slot = self.first() + self.rng.below(self.owned());
         let (layout, cell) = (layout_of(slot), &self.world.slots[slot]);
         self.generation += 1;
         let old = cell.load(Relaxed); // Relaxed: nobody else writes here
@@ -102,7 +110,7 @@ impl Writer<'_> {
 
     /// What `synchronize` is for.
     fn wait_and_free(&mut self, layout: Layout) {
-        let slot = self.number * (SLOTS / self.world.writers) + LAYOUTS.iter().position(|&l| l == layout).unwrap();
+        let slot = (self.first()..).find(|&slot| layout_of(slot) == layout).expect("it owns some of each");
         self.generation += 1;
         let old = self.world.slots[slot].load(Relaxed);
         self.world.slots[slot].store(Object::new(layout, self.generation), Release);
