@@ -18,7 +18,7 @@
 //! - a reader touches an object's two words by atomic loads only, so looking at a free object is no crime, only a find;
 //! - afterwards nothing is deferred any more, and no object of the classes used is in use.
 //!
-//! Each run is a process of its own, with restartable sequences and without. `SEED=<number>` repeats its random numbers,
+//! Each run is a process of its own: with restartable sequences, without, and with hardly any page to be had. `SEED=<number>` repeats its random numbers,
 //! `SECONDS=<number>` or `READS=<number>` sets its length; the last line is the summary.
 
 use gracealloc as api;
@@ -193,4 +193,9 @@ fn no_object_is_given_back_under_a_reader() {
 #[test]
 fn no_object_is_given_back_under_a_reader_with_try_locks() {
     survives(&[("GLIBC_TUNABLES", "glibc.pthread.rseq=0")]);
+}
+
+#[test]
+fn no_object_is_given_back_under_a_reader_where_pages_are_scarce() {
+    survives(&[("GRACEALLOC_BUDGET_BYTES", "1048576")]);
 }

@@ -53,11 +53,17 @@ impl Writer<'_> {
     /// A new object into one of its slots; the old one is retired.
     fn replace(&mut self) {
         let slot = self.first() + self.rng.below(self.owned());
-        let (layout, cell) = (layout_of(slot), &self.world.slots[slot]);
+        let old = self.exchange(slot);
+        self.retire(old.cast(), layout_of(slot));
+    }
+
+    /// A new object into a slot that it owns; the old one is unlinked.
+    fn exchange(&mut self, slot: usize) -> *mut Object {
         self.generation += 1;
+        let (new, cell) = (Object::new(layout_of(slot), self.generation), &self.world.slots[slot]);
         let old = cell.load(Relaxed); // Relaxed: nobody else writes here
-        cell.store(Object::new(layout, self.generation), Release); // Release: the new object's words
-        self.retire(old.cast(), layout);
+        cell.store(new, Release); // Release: the new object's words
+        old
     }
 
     fn retire(&mut self, old: *mut u8, layout: Layout) {
@@ -77,7 +83,7 @@ impl Writer<'_> {
                 980..990 => self.waiting.push_back((api::GraceCookie::now(), old, layout)),
                 _ => {
                     api::deferred_free(old, layout);
-                    self.interfere(layout);
+                    self.interfere();
                 }
             }
         }
@@ -97,26 +103,26 @@ impl Writer<'_> {
     }
 
     /// What is done now and then: waiting in every way there is, moving, doing the worker's work.
-    fn interfere(&mut self, layout: Layout) {
+    fn interfere(&mut self) {
         match self.rng.below(1000) {
             0..500 => move_to(self.world.cpus[self.rng.below(self.world.cpus.len())]),
             500..900 => drop(api::drive()),
             900..980 => std::thread::yield_now(),
-            980..990 => self.wait_and_free(layout),
+            980..990 => self.replace_all_and_wait(),
             990..995 => api::barrier(),
             _ => drop(gracealloc::trim()),
         }
     }
 
-    /// What `synchronize` is for.
-    fn wait_and_free(&mut self, layout: Layout) {
-        let slot = (self.first()..).find(|&slot| layout_of(slot) == layout).expect("it owns some of each");
-        self.generation += 1;
-        let old = self.world.slots[slot].load(Relaxed);
-        self.world.slots[slot].store(Object::new(layout, self.generation), Release);
+    /// What `synchronize` is for, with everything it owns: whoever reads meanwhile most likely has one of these.
+    fn replace_all_and_wait(&mut self) {
+        let slots = self.first()..self.first() + self.owned();
+        let unlinked: Vec<_> = slots.map(|slot| (self.exchange(slot).cast(), layout_of(slot))).collect();
         api::synchronize();
-        // SAFETY: unlinked, and every reader that could have it has left.
-        unsafe { self.free(old.cast(), layout) };
+        for (object, layout) in unlinked {
+            // SAFETY: unlinked, and every reader that could have it has left.
+            unsafe { self.free(object, layout) };
+        }
     }
 
     fn free_elapsed(&mut self) {
@@ -167,7 +173,8 @@ pub(crate) fn scribble(world: &World, mut rng: Rng) {
             unsafe { (*object).spoil(rng.next()) };
             kept.push_back((object, layout));
         }
-        let keep = rng.below(2000);
+        // Sometimes more than caches hold: then it gets what went back to spans, too.
+        let keep = if rng.one_in(100) { 0 } else { rng.below(20_000) };
         while kept.len() > keep {
             free_kept(kept.pop_front());
         }
