@@ -255,8 +255,9 @@ impl core::error::Error for Full {}
 ///
 /// The destructor runs on the allocator's worker thread; with the worker off, in [`drive`] and [`barrier`], whose callers
 /// hold no lock that a destructor wants. A destructor that panics ends the process, and [`barrier`] panics inside one.
-/// The value's entry needs memory. Without it, and in an [`atomic_section`](crate::atomic_section) when the entries made
-/// beforehand are used up, the value is leaked and counted: there use [`try_defer_drop`].
+/// When many wait (512), a preemptible caller waits too, at most for the wait limit. The value's entry needs memory. Without
+/// it, and in an [`atomic_section`](crate::atomic_section) when the entries made beforehand are used up, the value is leaked
+/// and counted: there use [`try_defer_drop`].
 ///
 /// # Safety
 /// - `ptr` came from [`Box::into_raw`] and is not used for anything else after the call.
@@ -340,7 +341,8 @@ unsafe fn drop_box<T: ?Sized>(object: MaybeUninit<[*mut u8; 2]>) {
 ///
 /// "Before" is what happens before, on any thread. What [`synchronize`](crate::synchronize) does not do: it waits for
 /// readers, not for what other threads have in hand, and gives nothing back. A reader that never leaves makes this wait
-/// for ever.
+/// for ever. Where the kernel starts to refuse membarriers while the program runs (a filter of system calls), what stands
+/// in pages of other CPUs is not waited for any more; that is reported once.
 ///
 /// # Panics
 /// - If the calling thread is a reader, or in an [`atomic_section`](crate::atomic_section): it would wait for itself.

@@ -302,7 +302,6 @@ extern "C" fn at_load() {
     grace::touch();
 }
 
-
 thread_local! {
     /// This thread is in `fork` and holds our locks.
     static LOCKED: Cell<bool> = const { Cell::new(false) };

@@ -11,6 +11,7 @@
 use super::depot::{Depot, depot};
 use super::magazines::Hand;
 use super::{main_slot, spare_slot};
+use crate::platform::fatal::report;
 use crate::platform::slots::{self, Slot};
 use crate::platform::{Magazine, thread};
 use crate::size_class::SizeClass;
@@ -65,7 +66,9 @@ impl Taken {
 
 /// What could not be taken over stays where nobody reaches it; that is counted.
 fn lose(magazine: *mut Magazine) {
-    SWITCHED_OFF.store(true, Relaxed);
+    if !SWITCHED_OFF.swap(true, Relaxed) {
+        report(format_args!("the kernel refuses membarrier: what other CPUs cache stays there from now on"));
+    }
     LOST_MAGAZINES.fetch_add(1, Relaxed);
     // SAFETY: magazines are type-stable; the count is a hint.
     LOST_OBJECTS.fetch_add(u64::from(unsafe { (*magazine).count() }), Relaxed);

@@ -48,8 +48,13 @@ pub(super) fn peak() -> u64 {
 
 /// Whether `bytes` more fit; a hint.
 pub(super) fn has_room(bytes: usize) -> bool {
+    TOTAL.load(Relaxed) + bytes as i64 <= room()
+}
+
+/// What the total may come to: the rest is kept back for the grains.
+fn room() -> i64 {
     let limit = limit() as i64;
-    TOTAL.load(Relaxed) + bytes as i64 <= limit - limit / 8
+    limit - limit / 8
 }
 
 /// Whether (nearly) nothing waits.
@@ -59,12 +64,21 @@ pub(super) fn is_untouched() -> bool {
 
 /// Charges `bytes` if they fit.
 pub(super) fn try_charge(cell: &Cell, bytes: usize) -> bool {
-    charge(cell, bytes); // first, and then look: of two who do, one at least sees both
-    let fits = has_room(0);
-    if !fits {
-        refund(cell, bytes);
+    pass_on(cell, bytes as i64); // first, and then look: of two who do, one at least sees both
+    let total = TOTAL.load(Relaxed);
+    let fits = total <= room();
+    if fits {
+        note_peak(total)
+    } else {
+        refund(cell, bytes)
     }
     fits
+}
+
+fn note_peak(total: i64) {
+    if total > PEAK.load(Relaxed) {
+        PEAK.fetch_max(total, Relaxed); // looked at first: mostly there is nothing to write
+    }
 }
 
 /// Whether half the budget is spent: grace periods should hurry.
@@ -75,6 +89,7 @@ pub(super) fn is_pressed() -> bool {
 /// Charges `bytes`, also above the budget.
 pub(super) fn charge(cell: &Cell, bytes: usize) {
     pass_on(cell, bytes as i64);
+    note_peak(TOTAL.load(Relaxed));
 }
 
 /// Takes a charge back.
@@ -87,7 +102,6 @@ fn pass_on(cell: &Cell, bytes: i64) {
     let grain = (limit() as i64 / 8 / cells::all().len() as i64).min(GRAIN);
     if here.abs() >= grain {
         cell.charge.fetch_sub(here, Relaxed);
-        let total = TOTAL.fetch_add(here, Relaxed) + here;
-        PEAK.fetch_max(total, Relaxed);
+        TOTAL.fetch_add(here, Relaxed);
     }
 }

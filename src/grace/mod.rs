@@ -18,8 +18,8 @@ mod crossbeam;
 mod domain;
 mod sequence;
 
-use crate::platform::clock;
 use crate::context::InCrossbeam;
+use crate::platform::clock;
 use crate::platform::event::Event;
 use crate::platform::gate::{Gate, Inside};
 use crate::platform::thread;
