@@ -138,11 +138,15 @@ fn without_a_page_a_preemptible_caller_waits_no_longer_than_the_limit() {
     let _turn = turn();
     let reader = Reader::enter();
     spend_budget(&reader);
-    let (before, begin) = (stats(), Instant::now());
-    defer(alloc(LAYOUT), LAYOUT);
-    assert!(begin.elapsed() >= Duration::from_millis(100), "it could not be freed before that");
+    let before = stats();
+    let mut waited = Duration::ZERO;
+    while stats().inline_waits == before.inline_waits {
+        let begin = Instant::now(); // the page of another CPU may have room, and the thread go there
+        defer(alloc(LAYOUT), LAYOUT);
+        waited = begin.elapsed();
+    }
+    assert!(waited >= Duration::from_millis(100), "it could not be freed before that");
     let after = stats();
-    assert_eq!(after.inline_waits, before.inline_waits + 1);
     assert_eq!(after.deferred_marks, before.deferred_marks + 1, "and then it was marked");
     assert_eq!(after.marked_bytes, after.marked_objects * LAYOUT.size() as u64, "{after}");
     reader.leave();
@@ -150,7 +154,7 @@ fn without_a_page_a_preemptible_caller_waits_no_longer_than_the_limit() {
     assert_eq!(stats().marked_objects, 0);
 }
 
-/// A reader that leaves while a caller waits releases it: the object is freed then, or finds a page.
+/// A reader that leaves while a caller waits releases it: its object is freed then, or finds a page.
 #[test]
 fn a_caller_that_waits_goes_on_when_the_reader_leaves() {
     let _turn = turn();
@@ -158,15 +162,15 @@ fn a_caller_that_waits_goes_on_when_the_reader_leaves() {
     spend_budget(&reader);
     configure(Config::new().wait_limit(Duration::from_secs(3600))).unwrap();
     let before = stats();
-    let object = alloc(LAYOUT).expose_provenance();
-    let caller = thread::spawn(move || defer(std::ptr::with_exposed_provenance_mut(object), LAYOUT));
+    // As many as the open pages of all CPUs have room for, and more.
+    let caller = thread::spawn(|| (0..1000).for_each(|_| defer(alloc(LAYOUT), LAYOUT)));
     thread::sleep(Duration::from_millis(50));
     assert!(!caller.is_finished());
     reader.leave();
     caller.join().unwrap();
     let after = stats();
     assert_eq!(after.deferred_marks, before.deferred_marks, "it was not marked");
-    assert_eq!(after.inline_waits, before.inline_waits + 1);
+    assert!(after.inline_waits > before.inline_waits);
     assert!(after.grace_periods > before.grace_periods);
 }
 
@@ -185,7 +189,7 @@ fn without_a_page_readers_and_atomic_callers_mark_and_never_wait() {
             objects.iter().for_each(|&p| defer(p, LAYOUT));
         }
         let after = stats();
-        assert_eq!(after.deferred_marks - before.deferred_marks, 1000, "{context:?}");
+        assert!(after.deferred_marks - before.deferred_marks > 500, "{context:?}: some found room in open pages");
         assert_eq!(after.inline_waits, before.inline_waits, "{context:?}");
         reader.leave();
         barrier();
