@@ -234,8 +234,7 @@ struct UnplacedLarge {
 
 impl Drop for UnplacedLarge {
     fn drop(&mut self) {
-        let _slow = SlowPath::enter();
-        deferred::defer_large(self.object, self.layout);
+        deferred::defer_large(self.object, self.layout, &SlowPath::enter());
     }
 }
 

@@ -33,7 +33,7 @@ use crate::slow_path::SlowPath;
 
 pub(crate) use counts::{cached_objects, counts};
 pub(crate) use magazines::{ByNumber, Hand, magazine};
-pub(crate) use remote::{reclaim, take as take_remotely};
+pub(crate) use remote::{count_lost, reclaim, take as take_remotely};
 pub(crate) use upkeep::passing;
 
 /// Magazines carry at most this many bytes of objects, unless that is fewer than [`FEWEST`] objects.

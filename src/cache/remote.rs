@@ -64,6 +64,11 @@ impl Taken {
     }
 }
 
+/// Counts magazines that are in nobody's hands any more.
+pub(crate) fn count_lost(magazines: u32) {
+    LOST_MAGAZINES.fetch_add(u64::from(magazines), Relaxed);
+}
+
 /// What could not be taken over stays where nobody reaches it; that is counted.
 fn lose(magazine: *mut Magazine) {
     if !SWITCHED_OFF.swap(true, Relaxed) {

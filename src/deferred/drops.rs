@@ -155,7 +155,7 @@ pub(crate) fn leave(destructor: Destructor, anywhere: bool) -> Left {
     let _slow = SlowPath::enter();
     let Some(cell) = cells::here() else { return Left::NoMemory };
     let inside = INSIDE.enter();
-    let _in_transit = InTransit::enter(cell);
+    let _in_transit = InTransit::enter(cell, true);
     LEFT.fetch_add(1, Relaxed);
     let stamp = grace::snapshot();
     grace::demand(stamp);
@@ -171,7 +171,7 @@ pub(crate) fn leave(destructor: Destructor, anywhere: bool) -> Left {
 /// Leaves an entry in a record that was made beforehand; in any context.
 pub(crate) fn leave_in_pool(destructor: Destructor) -> Left {
     let Some(cell) = cells::here() else { return Left::NoMemory };
-    let _in_transit = InTransit::enter(cell);
+    let _in_transit = InTransit::enter(cell, false);
     LEFT.fetch_add(1, Relaxed);
     let left = in_record(destructor, RESERVED.pop(&ByNumber));
     LEFT.fetch_sub(u64::from(left != Left::Yes), Relaxed);
@@ -276,9 +276,13 @@ fn call(destructor: Destructor) {
     RUN.fetch_add(1, Release); // Release: pairs with `pending`
 }
 
-/// Before a fork: nobody is inside the queue or polls the records. Those sections are short and wait for nothing.
-pub(super) fn lock_all() {
+/// Before a fork: nobody is inside the queue. Those sections are short, and wait for no lock of ours.
+pub(super) fn close() {
     INSIDE.close(0, Duration::MAX);
+}
+
+/// Takes the locks of this file.
+pub(super) fn lock_all() {
     ARENA.lock();
     PENDING.lock();
 }

@@ -13,16 +13,22 @@
 //! ordered before the flip, so the barrier sees the count and waits. Whoever comes later takes only newer pages. Two
 //! parities, so that a stream of newcomers cannot keep a barrier waiting (the counter of SRCU, in the Linux kernel's
 //! `kernel/rcu/srcutree.c`).
+//!
+//! A fork has to know as well, since what is in hand is lost in the child. It keeps out those who may wait, and waits until
+//! nobody has anything in hand; not for ever, because atomic callers come and go.
 
 use super::cells::{self, Cell};
 use crate::platform::lock::Lock;
-use crate::platform::thread;
+use crate::platform::{clock, thread};
 use core::sync::atomic::{
     AtomicU32,
     Ordering::{Relaxed, SeqCst},
 };
+use core::time::Duration;
 
 static PARITY: AtomicU32 = AtomicU32::new(0);
+/// Threads that are forking.
+static FORKS: AtomicU32 = AtomicU32::new(0);
 /// One barrier at a time flips.
 static FLIP: Lock<()> = Lock::new(());
 
@@ -30,7 +36,20 @@ static FLIP: Lock<()> = Lock::new(());
 pub(super) struct InTransit(&'static AtomicU32);
 
 impl InTransit {
-    pub(super) fn enter(cell: &'static Cell) -> Self {
+    /// `may_wait`: the caller holds no lock of ours but those of barriers and collectors, and may block.
+    pub(super) fn enter(cell: &'static Cell, may_wait: bool) -> Self {
+        loop {
+            let entered = Self::raise(cell);
+            // SeqCst, with `lock_all`: either this thread sees the fork, or the fork sees the count.
+            if !may_wait || FORKS.load(SeqCst) == 0 {
+                return entered;
+            }
+            drop(entered);
+            thread::pause();
+        }
+    }
+
+    fn raise(cell: &'static Cell) -> Self {
         loop {
             let parity = PARITY.load(Relaxed);
             let count = &cell.in_transit[parity as usize];
@@ -62,9 +81,30 @@ pub(super) fn wait_for_all() {
     }
 }
 
+/// How long a fork waits for what others have in hand.
+const FORK_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Before a fork: no barrier is flipping.
 pub(super) fn lock_all() {
     core::mem::forget(FLIP.lock());
+}
+
+/// Before a fork, with the locks that are held by who has something in hand: waits until nobody has.
+pub(super) fn close() {
+    FORKS.fetch_add(1, SeqCst);
+    let begin = clock::now_ns();
+    while in_hand() != 0 && u128::from(clock::now_ns().saturating_sub(begin)) < FORK_PATIENCE.as_nanos() {
+        thread::pause();
+    }
+}
+
+/// After it.
+pub(super) fn open() {
+    FORKS.fetch_sub(1, SeqCst);
+}
+
+fn in_hand() -> u32 {
+    cells::all().iter().flat_map(|cell| &cell.in_transit).map(|count| count.load(SeqCst)).sum()
 }
 
 /// After it.
@@ -76,7 +116,11 @@ pub(super) unsafe fn unlock_all() {
     unsafe { FLIP.unlock() };
 }
 
-/// In the child of a fork, whose only thread has nothing in hand: what others had is lost.
-pub(super) fn restart() {
+/// In the child of a fork, whose only thread has nothing in hand: what others had is lost. Returns for how many that was
+/// so.
+pub(super) fn restart() -> u32 {
+    FORKS.store(1, SeqCst);
+    let lost = in_hand();
     cells::all().iter().flat_map(|cell| &cell.in_transit).for_each(|count| count.store(0, Relaxed));
+    lost
 }

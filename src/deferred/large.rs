@@ -28,10 +28,10 @@ pub(crate) fn has_room(bytes: usize) -> bool {
     budget::has_room(bytes) || budget::is_untouched()
 }
 
-/// Defers a large object, whatever the budget says. Never blocks, cannot fail.
-pub(super) fn defer(object: *mut u8, layout: Layout) {
+/// Defers a large object, whatever the budget says. Cannot fail.
+pub(super) fn defer(object: *mut u8, layout: Layout, slow: &SlowPath) {
     let Some(cell) = cells::here() else { return };
-    let _in_transit = InTransit::enter(cell);
+    let _in_transit = InTransit::enter(cell, slow.may_block());
     let number = large::defer(object, layout);
     budget::charge(cell, layout.size());
     OBJECTS.fetch_add(1, Relaxed);

@@ -66,9 +66,9 @@ pub(crate) fn mark(class: SizeClass, object: *mut u8) {
     pages::mark(class, object);
 }
 
-/// Defers a large object. Never blocks, cannot fail.
-pub(crate) fn defer_large(object: *mut u8, layout: Layout) {
-    large::defer(object, layout);
+/// Defers a large object. Cannot fail.
+pub(crate) fn defer_large(object: *mut u8, layout: Layout, slow: &SlowPath) {
+    large::defer(object, layout, slow);
 }
 
 /// Takes back everything whose time has come.
@@ -140,6 +140,8 @@ pub(crate) fn lock_all() {
     grace::lock_all();
     in_transit::lock_all();
     pages::lock_marks();
+    drops::close();
+    in_transit::close(); // after what is held by who waits in there, before what they may want
     drops::lock_all();
     large::pending().lock();
     cells::all().iter().for_each(|cell| cell.pages.lock());
@@ -148,7 +150,7 @@ pub(crate) fn lock_all() {
 /// In the child of a fork, before the locks are left: forgets what other threads were doing.
 pub(crate) fn restart() {
     grace::restart();
-    in_transit::restart();
+    cache::count_lost(in_transit::restart());
     drops::restart();
     worker::restart();
 }
@@ -163,6 +165,7 @@ pub(crate) unsafe fn unlock_all() {
     // SAFETY: handed on to the caller.
     unsafe {
         drops::unlock_all();
+        in_transit::open();
         pages::unlock_marks();
         in_transit::unlock_all();
     }
@@ -184,7 +187,7 @@ mod tests {
         let layout = Layout::new::<[u64; 4]>();
         // SAFETY: the layout has a size; freed once. From here on there are cells.
         unsafe { GraceAlloc.dealloc(GraceAlloc.alloc(layout), layout) };
-        let in_hand = in_transit::InTransit::enter(cells::here().unwrap());
+        let in_hand = in_transit::InTransit::enter(cells::here().unwrap(), true);
         let barrier = thread::spawn(|| {
             seal_all();
             SEALED.store(true, Relaxed);

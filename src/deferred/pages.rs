@@ -109,6 +109,7 @@ pub(super) fn overflow(class: SizeClass, object: *mut u8, slow: &SlowPath) -> De
     if slow.may_block() && slab::marks::DEFERRED.is_pending() && budget::has_room(payload(class)) {
         collect_marked(slow);
     }
+    let _in_transit = InTransit::enter(cell, slow.may_block());
     let Some(page) = issue(cell, class, Budget::Kept, slow) else { return Deferred::Exhausted };
     page.push(object);
     let sealed = cell.sealed.load(Relaxed);
@@ -122,10 +123,9 @@ pub(super) fn mark(class: SizeClass, object: *mut u8) -> Deferred {
     Deferred::Done
 }
 
-/// Puts a page with one object into the class's slot and seals what was there.
+/// Puts a page with one object into the class's slot and seals what was there. The caller is in transit.
 fn exchange(cell: &'static Cell, class: SizeClass, page: Hand) {
     let slot = cache::deferred_slot(class);
-    let _in_transit = InTransit::enter(cell);
     for _ in 0..TRIES {
         let seen = slots::peek(slot);
         // SAFETY: slots hold magazines, which are type-stable; the counts are a hint here.
@@ -197,7 +197,7 @@ fn take_back(cell: &Cell, number: u32, slow: &SlowPath) {
 /// somebody is inside of. Returns whether that was all. Takes locks: not in atomic context.
 pub(super) fn drain(of: impl Iterator<Item = u32>, patience: bool) -> bool {
     let Some(here) = cells::here() else { return true };
-    let _in_transit = InTransit::enter(here);
+    let _in_transit = InTransit::enter(here, true);
     cache::take_remotely(of, |class| [cache::deferred_slot(class)], patience, seal)
 }
 
@@ -236,7 +236,7 @@ pub(super) fn unlock_marks() {
 
 fn collect(everywhere: bool, budget: Budget, slow: &SlowPath) -> bool {
     let Some(cell) = cells::here() else { return true };
-    let _in_transit = InTransit::enter(cell); // before any mark is taken
+    let _in_transit = InTransit::enter(cell, true); // before any mark is taken
     let mut open: Option<(SizeClass, Hand)> = None;
     let all = slab::marks::take_deferred(everywhere, |class, object| {
         if let Some((_, page)) = open.as_ref().filter(|(of, page)| *of == class && !page.is_full()) {
