@@ -16,6 +16,7 @@
 //! exchange   cells in which threads and signal handlers hand blocks over
 //! random     seeds that are printed, sizes skewed to small
 //! raw_thread a thread on which nothing has run yet
+//! timer      signals that come again and again to one thread
 //! runner     runs a program under a time limit and reads its summary
 //! ```
 
@@ -34,8 +35,10 @@ pub mod exchange;
 pub mod random;
 pub mod raw_thread;
 pub mod runner;
+pub mod shim;
+pub mod timer;
 
-pub use block::Block;
+pub use block::{Block, View};
 pub use exchange::Exchange;
 pub use fixed::Fixed;
 pub use heap::Heap;
