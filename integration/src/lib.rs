@@ -17,6 +17,7 @@
 //! random     seeds that are printed, sizes skewed to small
 //! raw_thread a thread on which nothing has run yet
 //! timer      signals that come again and again to one thread
+//! counted    things whose destructors count
 //! runner     runs a program under a time limit and reads its summary
 //! ```
 
@@ -31,6 +32,7 @@ pub mod block;
 
 pub mod heap;
 
+pub mod counted;
 pub mod exchange;
 pub mod random;
 pub mod raw_thread;

@@ -323,11 +323,7 @@ fn read(mut rng: Rng) {
         // SAFETY: found after we entered.
         let entries = unsafe { Array::entries(array) };
         let held: [_; HELD] = std::array::from_fn(|_| look(entries, rng.usize(..entries.len())));
-        if round % 16 == 0 {
-            thread::sleep(Duration::from_micros(rng.u64(..3000)))
-        } else {
-            thread::yield_now()
-        }
+        linger(round, &mut rng);
         held.iter().for_each(|&(descriptor, seen)| {
             // SAFETY: found after we entered.
             require!(unsafe { descriptor.read() } == seen, "descriptor {} was given back early", seen.id);
