@@ -6,7 +6,7 @@
 
 use crate::platform::env;
 use crate::platform::fatal::report;
-use crate::{cache, tunables};
+use crate::{cache, deferred, tunables};
 use core::fmt;
 use core::sync::atomic::{
     AtomicBool,
@@ -31,9 +31,12 @@ const fn setting(name: &'static str, low: u64, high: u64, early: bool, store: fn
     Setting { name, low, high, early, store, from_environment: AtomicBool::new(false) }
 }
 
+static BUDGET_BYTES: Setting = setting("BUDGET_BYTES", 0, 1 << 50, false, |n| tunables::BUDGET_BYTES.store(n, Relaxed));
 static DECAY_MS: Setting = setting("DECAY_MS", 1, 86_400_000, false, |n| tunables::DECAY_MS.store(n, Relaxed));
 static DEPOT_BYTES: Setting =
     setting("DEPOT_BYTES", 0, 1 << 40, false, |n| tunables::DEPOT_BYTES.store(n as usize, Relaxed));
+static DRAIN_MS: Setting = setting("DRAIN_MS", 1, 60_000, false, |n| tunables::DRAIN_MS.store(n, Relaxed));
+static HELP_PAGES: Setting = setting("HELP_PAGES", 0, 4096, false, |n| tunables::HELP_PAGES.store(n as u32, Relaxed));
 static RESERVE_BYTES: Setting =
     setting("RESERVE_BYTES", 0, 32 << 20, false, |n| tunables::RESERVE_BYTES.store(n as usize, Relaxed));
 static RESERVE_MAGAZINES: Setting =
@@ -41,7 +44,27 @@ static RESERVE_MAGAZINES: Setting =
 static RSEQ: Setting = setting("RSEQ", 0, 1, true, |n| tunables::WANT_RSEQ.store(n != 0, Relaxed));
 static SHARDS: Setting = setting("SHARDS", 0, 4096, true, |n| tunables::SHARDS.store(n as u32, Relaxed));
 
-static SETTINGS: [&Setting; 6] = [&DECAY_MS, &DEPOT_BYTES, &RESERVE_BYTES, &RESERVE_MAGAZINES, &RSEQ, &SHARDS];
+static STALL_REPORT_MS: Setting =
+    setting("STALL_REPORT_MS", 1, 86_400_000, false, |n| tunables::STALL_REPORT_MS.store(n, Relaxed));
+static WAIT_LIMIT_MS: Setting =
+    setting("WAIT_LIMIT_MS", 0, 86_400_000, false, |n| tunables::WAIT_LIMIT_MS.store(n, Relaxed));
+static WORKER: Setting = setting("WORKER", 0, 1, false, |n| tunables::WORKER.store(n != 0, Relaxed));
+
+static SETTINGS: [&Setting; OPTIONS] = [
+    &BUDGET_BYTES,
+    &DECAY_MS,
+    &DEPOT_BYTES,
+    &DRAIN_MS,
+    &HELP_PAGES,
+    &RESERVE_BYTES,
+    &RESERVE_MAGAZINES,
+    &RSEQ,
+    &SHARDS,
+    &STALL_REPORT_MS,
+    &WAIT_LIMIT_MS,
+    &WORKER,
+];
+const OPTIONS: usize = 12;
 
 impl Setting {
     fn check(&self, value: u64) -> Result<(), ConfigError> {
@@ -72,12 +95,18 @@ impl Setting {
 ///
 /// | option | variable | unit | from, to | default |
 /// | --- | --- | --- | --- | --- |
+/// | [`budget_bytes`](Self::budget_bytes) | `GRACEALLOC_BUDGET_BYTES` | bytes, 0: an eighth of the memory there is | 0, 2^50 | 0 |
 /// | [`decay`](Self::decay) | `GRACEALLOC_DECAY_MS` | milliseconds | 1, a day | 1000 |
 /// | [`depot_bytes`](Self::depot_bytes) | `GRACEALLOC_DEPOT_BYTES` | bytes for each class and CPU group | 0, 2^40 | 524288 |
+/// | [`drain_delay`](Self::drain_delay) | `GRACEALLOC_DRAIN_MS` | milliseconds | 1, 60000 | 10 |
+/// | [`help_pages`](Self::help_pages) | `GRACEALLOC_HELP_PAGES` | pages, 0: never | 0, 4096 | 16 |
 /// | [`reserve_bytes`](Self::reserve_bytes) | `GRACEALLOC_RESERVE_BYTES` | bytes | 0, 32 MiB | 65536 |
 /// | [`reserve_magazines`](Self::reserve_magazines) | `GRACEALLOC_RESERVE_MAGAZINES` | for each CPU | 0, 4096 | 5 |
 /// | [`rseq`](Self::rseq) | `GRACEALLOC_RSEQ` | 0 or 1 | | 1 |
 /// | [`shards`](Self::shards) | `GRACEALLOC_SHARDS` | cells, 0: one for each possible CPU | 0, 4096 | 0 |
+/// | [`stall_report`](Self::stall_report) | `GRACEALLOC_STALL_REPORT_MS` | milliseconds | 1, a day | 10000 |
+/// | [`wait_limit`](Self::wait_limit) | `GRACEALLOC_WAIT_LIMIT_MS` | milliseconds | 0, a day | 100 |
+/// | [`worker`](Self::worker) | `GRACEALLOC_WORKER` | 0 or 1 | | 1 |
 ///
 /// # Examples
 /// ```
@@ -89,76 +118,97 @@ impl Setting {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Config {
-    decay_ms: Option<u64>,
-    depot_bytes: Option<u64>,
-    reserve_bytes: Option<u64>,
-    reserve_magazines: Option<u64>,
-    rseq: Option<u64>,
-    shards: Option<u64>,
+    values: [Option<u64>; OPTIONS],
 }
 
 impl Config {
     /// Sets nothing.
     pub const fn new() -> Self {
-        Self {
-            decay_ms: None,
-            depot_bytes: None,
-            reserve_bytes: None,
-            reserve_magazines: None,
-            rseq: None,
-            shards: None,
+        Self { values: [None; OPTIONS] }
+    }
+
+    fn set(mut self, setting: &'static Setting, value: u64) -> Self {
+        if let Some(at) = SETTINGS.iter().position(|&known| core::ptr::eq(known, setting)) {
+            self.values[at] = Some(value);
         }
+        self
+    }
+
+    /// How many bytes may wait for grace periods in pages, 0 for an eighth of the machine's memory or the control group's
+    /// limit. When it is spent, [`deferred_free`](crate::deferred_free) waits where it may. Not below some pages of each
+    /// size that is deferred: a page is charged with all it can hold (up to 64 KiB, or four objects), for each CPU.
+    pub fn budget_bytes(self, bytes: usize) -> Self {
+        self.set(&BUDGET_BYTES, bytes as u64)
     }
 
     /// How long unused pages stay before they go back, in whole milliseconds, at least one. They go back in passing slow
     /// paths, in the second pass after they became unused.
-    pub fn decay(mut self, period: Duration) -> Self {
-        self.decay_ms = Some(u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
-        self
+    pub fn decay(self, period: Duration) -> Self {
+        self.set(&DECAY_MS, milliseconds(period))
     }
 
     /// How many bytes of objects the depot keeps in full magazines, for each size class and CPU group; softly, and never
     /// less than two magazines.
-    pub fn depot_bytes(mut self, bytes: usize) -> Self {
-        self.depot_bytes = Some(bytes as u64);
-        self
+    pub fn depot_bytes(self, bytes: usize) -> Self {
+        self.set(&DEPOT_BYTES, bytes as u64)
+    }
+
+    /// After how long a page that is not full is sealed, in whole milliseconds, by the worker.
+    pub fn drain_delay(self, delay: Duration) -> Self {
+        self.set(&DRAIN_MS, milliseconds(delay))
+    }
+
+    /// At every so many pages that it seals, a caller of [`deferred_free`](crate::deferred_free) that may block pushes
+    /// grace periods on by one step, which runs functions deferred with crossbeam; 0 leaves that to the worker.
+    pub fn help_pages(self, pages: usize) -> Self {
+        self.set(&HELP_PAGES, pages as u64)
     }
 
     /// How many bytes of pre-faulted memory are kept for allocation in atomic context.
-    pub fn reserve_bytes(mut self, bytes: usize) -> Self {
-        self.reserve_bytes = Some(bytes as u64);
-        self
+    pub fn reserve_bytes(self, bytes: usize) -> Self {
+        self.set(&RESERVE_BYTES, bytes as u64)
     }
 
     /// How many empty magazines are kept for atomic context, for each CPU.
-    pub fn reserve_magazines(mut self, magazines: usize) -> Self {
-        self.reserve_magazines = Some(magazines as u64);
-        self
+    pub fn reserve_magazines(self, magazines: usize) -> Self {
+        self.set(&RESERVE_MAGAZINES, magazines as u64)
     }
 
     /// Whether restartable sequences may be used. Only before the first allocation.
-    pub fn rseq(mut self, on: bool) -> Self {
-        self.rseq = Some(u64::from(on));
-        self
+    pub fn rseq(self, on: bool) -> Self {
+        self.set(&RSEQ, u64::from(on))
     }
 
     /// How many cells the caches have where restartable sequences are not used; 0 for one for each possible CPU. Only
     /// before the first allocation.
-    pub fn shards(mut self, cells: usize) -> Self {
-        self.shards = Some(cells as u64);
-        self
+    pub fn shards(self, cells: usize) -> Self {
+        self.set(&SHARDS, cells as u64)
     }
 
-    fn values(&self) -> [(&'static Setting, Option<u64>); 6] {
-        [
-            (&DECAY_MS, self.decay_ms),
-            (&DEPOT_BYTES, self.depot_bytes),
-            (&RESERVE_BYTES, self.reserve_bytes),
-            (&RESERVE_MAGAZINES, self.reserve_magazines),
-            (&RSEQ, self.rseq),
-            (&SHARDS, self.shards),
-        ]
+    /// A grace period that waits for readers is reported on standard error after every such period, in whole milliseconds.
+    pub fn stall_report(self, period: Duration) -> Self {
+        self.set(&STALL_REPORT_MS, milliseconds(period))
     }
+
+    /// How long [`deferred_free`](crate::deferred_free) waits for a grace period, in whole milliseconds, when no page is to
+    /// be had and its caller may block.
+    pub fn wait_limit(self, limit: Duration) -> Self {
+        self.set(&WAIT_LIMIT_MS, milliseconds(limit))
+    }
+
+    /// Whether there may be a worker thread. Without one, [`drive`](crate::drive), [`barrier`](crate::barrier) and callers
+    /// that help do its work. One that was started stays.
+    pub fn worker(self, on: bool) -> Self {
+        self.set(&WORKER, u64::from(on))
+    }
+
+    fn values(&self) -> impl Iterator<Item = (&'static Setting, u64)> {
+        SETTINGS.iter().zip(&self.values).filter_map(|(&setting, &value)| Some((setting, value?)))
+    }
+}
+
+fn milliseconds(period: Duration) -> u64 {
+    u64::try_from(period.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Why [`configure`] refused.
@@ -212,14 +262,8 @@ impl core::error::Error for ConfigError {}
 /// assert!(matches!(error, ConfigError::OutOfRange { option: "RESERVE_BYTES", .. }));
 /// ```
 pub fn configure(config: Config) -> Result<(), ConfigError> {
-    for (setting, value) in config.values() {
-        value.map_or(Ok(()), |value| setting.check(value))?;
-    }
-    for (setting, value) in config.values() {
-        if let Some(value) = value {
-            setting.apply(value);
-        }
-    }
+    config.values().try_for_each(|(setting, value)| setting.check(value))?;
+    config.values().for_each(|(setting, value)| setting.apply(value));
     Ok(())
 }
 
@@ -254,7 +298,7 @@ fn parse(text: &[u8]) -> Option<u64> {
 
 /// Sets the caches up as configured.
 pub(crate) fn init_cache() -> bool {
-    cache::init(tunables::SHARDS.load(Relaxed), tunables::WANT_RSEQ.load(Relaxed))
+    cache::init(tunables::SHARDS.load(Relaxed), tunables::WANT_RSEQ.load(Relaxed)) && deferred::init()
 }
 
 /// Text of unknown origin, with everything that is not printable ASCII shown as `?`.

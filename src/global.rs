@@ -13,11 +13,12 @@ use crate::platform::lock::Lock;
 use crate::platform::{fork, load, pin};
 use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
-use crate::{cache, config, slab};
+use crate::{cache, config, deferred, grace, slab, tunables};
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::time::Duration;
 use once_cell::race::OnceBool;
 
 /// The allocator: a unit struct, since one process has one heap.
@@ -76,7 +77,7 @@ unsafe impl GlobalAlloc for GraceAlloc {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         match SizeClass::of(layout) {
-            Ok(_) if !cache::is_ready() && !start() => ptr::null_mut(),
+            Ok(_) if !is_started() => ptr::null_mut(),
             Ok(class) => alloc_zeroed(class),
             Err(kind) => alloc_other(kind, layout, true),
         }
@@ -143,7 +144,7 @@ fn free_aligned(ptr: *mut u8, layout: Layout) {
 #[cold]
 #[inline(never)]
 fn alloc_slow(class: SizeClass) -> *mut u8 {
-    if !cache::is_ready() && !start() {
+    if !is_started() {
         return ptr::null_mut();
     }
     cache::retry(class).unwrap_or_else(|| or_reclaim(|slow| cache::alloc_slow(class, slow)))
@@ -170,7 +171,7 @@ fn alloc_zeroed(class: SizeClass) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn free_slow(class: SizeClass, object: *mut u8) {
-    if !cache::is_ready() && !start() {
+    if !is_started() {
         return; // no memory to begin with, so this cannot be ours
     }
     cache::free_slow(class, object);
@@ -188,15 +189,37 @@ fn or_reclaim(attempt: impl Fn(&SlowPath) -> *mut u8) -> *mut u8 {
     if !object.is_null() || !slow.may_block() {
         return object;
     }
+    let object = {
+        let _alone = RECLAIM.lock();
+        cache::reclaim();
+        attempt(&slow)
+    };
+    if object.is_null() { or_wait(attempt, &slow) } else { object }
+}
+
+/// Memory is exhausted. What waits for a grace period may come back if the worker gets through in time: crossbeam must not
+/// be entered from here. A thread that *is* in crossbeam on our behalf gets the reserve instead: crossbeam ends the
+/// process when it has no memory.
+#[cold]
+fn or_wait(attempt: impl Fn(&SlowPath) -> *mut u8, slow: &SlowPath) -> *mut u8 {
+    if grace::is_helping() {
+        return attempt(&SlowPath::enter());
+    }
+    if !deferred::worker_runs() || !deferred::is_pending() {
+        return ptr::null_mut();
+    }
+    let limit = Duration::from_millis(tunables::WAIT_LIMIT_MS.load(Relaxed));
+    grace::wait_for_others(grace::snapshot(), limit);
     let _alone = RECLAIM.lock();
+    deferred::ripen(slow);
     cache::reclaim();
-    attempt(&slow)
+    attempt(slow)
 }
 
 #[cold]
 #[inline(never)]
 fn alloc_other(kind: Kind, layout: Layout, zeroed: bool) -> *mut u8 {
-    if kind == Kind::Nothing || context::is_atomic() || (!cache::is_ready() && !start()) {
+    if kind == Kind::Nothing || context::is_atomic() || !is_started() {
         return ptr::null_mut(); // the reserve has nothing of this size
     }
     or_reclaim(|slow| {
@@ -227,6 +250,11 @@ fn free_other(kind: Kind, object: *mut u8, layout: Layout) {
     }
 }
 
+/// Whether start-up has happened, or does now.
+pub(crate) fn is_started() -> bool {
+    cache::is_ready() || start()
+}
+
 /// Start-up, at the first slow path of the process: the options from the environment, then slots and depot. Threads may
 /// race through here; nothing blocks. It also happens in atomic context if that is where the first call comes from: a
 /// few system calls, once. False without memory.
@@ -248,6 +276,7 @@ extern "C" fn finish_start() {
     pin::own_object(); // before anything is registered that points into this object
     slab::backing::touch(); // its fork handlers first, so that ours run before them and lock in order
     fork::register(before_fork, after_fork, in_child);
+    deferred::prepare();
 }
 
 load::at_load!(finish_start);
@@ -265,6 +294,7 @@ extern "C" fn before_fork() {
     }
     LOCKED.set(true);
     core::mem::forget(context::atomic_section()); // until after: nothing on this thread may want the locks
+    deferred::lock_all();
     core::mem::forget(RECLAIM.lock());
     cache::lock_all();
 }
@@ -272,6 +302,7 @@ extern "C" fn before_fork() {
 extern "C" fn in_child() {
     if LOCKED.get() {
         cache::restart();
+        deferred::restart();
     }
     after_fork();
 }
@@ -284,6 +315,7 @@ extern "C" fn after_fork() {
     unsafe {
         cache::unlock_all();
         RECLAIM.unlock();
+        deferred::unlock_all();
     }
     context::end_forgotten();
 }
@@ -339,6 +371,7 @@ pub fn trim() -> usize {
         return 0;
     }
     let _alone = RECLAIM.lock();
+    deferred::ripen(&slow);
     cache::reclaim()
 }
 

@@ -30,8 +30,19 @@ mod config;
 #[cfg(not(loom))]
 mod context;
 #[cfg(not(loom))]
+mod defer;
+#[cfg(not(loom))]
+mod deferred;
+#[cfg(not(loom))]
 mod global;
+#[cfg(not(loom))]
+mod grace;
+#[cfg(not(loom))]
+mod grace_period;
 mod platform;
+#[cfg(loom)]
+#[path = "grace/sequence.rs"]
+mod sequence;
 #[cfg(not(loom))]
 mod size_class;
 #[cfg(not(loom))]
@@ -49,7 +60,11 @@ pub use config::{Config, ConfigError, configure};
 #[cfg(not(loom))]
 pub use context::{AtomicSection, Context, atomic_section, context};
 #[cfg(not(loom))]
+pub use defer::{Full, barrier, defer_drop, deferred_free, deferred_free_bulk, drive, try_defer_drop};
+#[cfg(not(loom))]
 pub use global::{GraceAlloc, is_global, trim, usable_size};
+#[cfg(not(loom))]
+pub use grace_period::{GraceCookie, Stalled, synchronize, synchronize_timeout};
 #[cfg(not(loom))]
 pub use stats::{ClassStats, Stats, stats};
 

@@ -3,7 +3,7 @@
 use crate::platform::Magazine;
 use crate::platform::slots::{self, Mode};
 use crate::size_class::SizeClass;
-use crate::{cache, slab};
+use crate::{cache, defer, deferred, grace, slab};
 use core::fmt;
 
 /// What is known of the heap; see [`stats`].
@@ -19,6 +19,19 @@ pub struct Stats {
     pub cells: u32,
     /// Bytes in use by the program: objects of the classes, and large objects as they were asked for.
     pub live_bytes: u64,
+    /// Bytes of objects that wait for a grace period in pages (open ones, too), and of deferred large objects.
+    pub deferred_bytes: u64,
+    /// How many objects these are.
+    pub deferred_objects: u64,
+    /// The most bytes that were charged to the budget: pages with all that they can hold, and large objects. Noted in
+    /// steps of up to an eighth of the budget, divided by the cells.
+    pub deferred_peak_bytes: u64,
+    /// The page budget in force.
+    pub budget_bytes: u64,
+    /// Objects that are marked as deferred and in no page yet: they are outside of the budget.
+    pub marked_objects: u64,
+    /// Bytes of these.
+    pub marked_bytes: u64,
     /// Bytes of objects that are free but kept in magazines.
     pub cached_bytes: u64,
     /// Bytes of objects that are free in their spans.
@@ -36,6 +49,8 @@ pub struct Stats {
     pub magazines_in_slots: u64,
     /// Magazines with objects in the depot.
     pub magazines_in_depot: u64,
+    /// Magazines that wait for a grace period: sealed pages.
+    pub pages_pending: u64,
     /// Empty magazines in the depot; they are the reserve for atomic callers as well.
     pub magazines_empty: u64,
     /// All magazines there are: those in threads' hands, too.
@@ -44,6 +59,24 @@ pub struct Stats {
     pub reserve_bytes: u64,
     /// Frees that were marked, since the process began.
     pub free_marks: u64,
+    /// Deferrals that were marked, since the process began.
+    pub deferred_marks: u64,
+    /// Pages that came back as magazines, since the process began.
+    pub pages_recycled: u64,
+    /// Grace periods that have ended.
+    pub grace_periods: u64,
+    /// Times that a stalled grace period was reported.
+    pub stall_reports: u64,
+    /// Callers of `deferred_free` that waited because there was no page.
+    pub inline_waits: u64,
+    /// Nanoseconds that they waited, together.
+    pub inline_wait_ns: u64,
+    /// Destructors that wait.
+    pub drops_pending: u64,
+    /// Values that will never be dropped: there was no place for their entry.
+    pub leaked_drops: u64,
+    /// Times that a magazine was exchanged, since the process began.
+    pub slow_paths: u64,
     /// Magazines lost because the kernel refused a membarrier.
     pub lost_magazines: u64,
     /// About how many objects were lost with them.
@@ -64,12 +97,15 @@ pub struct ClassStats {
     pub live: u64,
     /// Of those, free and kept in magazines.
     pub cached: u64,
+    /// Of those, waiting for a grace period in pages.
+    pub deferred: u64,
 }
 
 fn class_stats(class: SizeClass) -> ClassStats {
     let (objects, free) = slab::objects(class);
-    let cached = cache::cached_objects(class).min(objects - free.min(objects));
-    ClassStats { bytes: class.bytes(), objects, live: objects - free.min(objects) - cached, cached }
+    let (cached, deferred) = (cache::cached_objects(class), deferred::pending_objects(class));
+    let live = [free, cached, deferred].iter().fold(objects, |left, &n| left.saturating_sub(n));
+    ClassStats { bytes: class.bytes(), objects, live, cached, deferred }
 }
 
 /// Looks at all counters; the time it takes grows with the number of CPUs. Allocates the list of classes, so it is not
@@ -81,29 +117,73 @@ fn class_stats(class: SizeClass) -> ClassStats {
 /// ```
 pub fn stats() -> Stats {
     let classes: Vec<_> = SizeClass::all().map(class_stats).filter(|class| class.objects > 0).collect();
-    let (slab, cache) = (slab::counts(), cache::counts());
+    let (slab, cache, deferred) = (slab::counts(), cache::counts(), deferred::counts());
+    let (marked_objects, marked_bytes) = slab::marks::DEFERRED.waiting();
+    let (inline_waits, inline_wait_ns) = defer::inline_waits();
     let sum = |count: fn(&ClassStats) -> u64| classes.iter().map(|c| c.bytes as u64 * count(c)).sum::<u64>();
     let units = (slab.units_used + slab.units_dirty) as u64 * slab::UNIT_BYTES as u64;
     let magazine_bytes = cache.made * size_of::<Magazine>() as u64;
     Stats {
         rseq: slots::mode() == Some(Mode::Rseq),
         cells: slots::cells(),
-        live_bytes: sum(|c| c.live) + slab.large_bytes,
+        live_bytes: (sum(|c| c.live) + slab.large_bytes).saturating_sub(marked_bytes + deferred.large_bytes),
+        deferred_bytes: sum(|c| c.deferred) + deferred.large_bytes,
+        deferred_objects: classes.iter().map(|c| c.deferred).sum::<u64>() + deferred.large_objects,
+        deferred_peak_bytes: deferred.peak_bytes,
+        budget_bytes: deferred.budget,
+        marked_objects,
+        marked_bytes,
         cached_bytes: sum(|c| c.cached),
-        free_bytes: sum(|c| c.objects - c.live - c.cached),
+        free_bytes: sum(|c| c.objects.saturating_sub(c.live + c.cached + c.deferred)),
         held_bytes: units + slab.large_bytes + magazine_bytes,
         segment_bytes: slab.segments as u64 * slab::SEGMENT_BYTES as u64,
         large_objects: slab.large_objects,
         large_bytes: slab.large_bytes,
         magazines_in_slots: cache.in_slots,
         magazines_in_depot: cache.in_depot,
+        pages_pending: deferred.pages_pending,
         magazines_empty: cache.empty,
         magazines: cache.made,
         reserve_bytes: slab::reserve::bytes() as u64,
         free_marks: slab.free_marks,
+        deferred_marks: deferred.marks,
+        pages_recycled: deferred.pages_recycled,
+        grace_periods: grace::ended(),
+        stall_reports: deferred.stall_reports,
+        inline_waits,
+        inline_wait_ns,
+        drops_pending: deferred.drops,
+        leaked_drops: deferred.leaked_drops,
+        slow_paths: cache.slow_paths,
         lost_magazines: cache.lost,
         lost_objects: cache.lost_objects,
         classes,
+    }
+}
+
+impl Stats {
+    fn write_deferred(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  deferred: {} objects, {} B (peak {} of {}), marked {} objects, {} B, {} destructors",
+            self.deferred_objects,
+            self.deferred_bytes,
+            self.deferred_peak_bytes,
+            self.budget_bytes,
+            self.marked_objects,
+            self.marked_bytes,
+            self.drops_pending
+        )?;
+        writeln!(
+            f,
+            "  {} grace periods, {} pages recycled, {} deferred marks, {} inline waits ({} ns), {} stall reports",
+            self.grace_periods,
+            self.pages_recycled,
+            self.deferred_marks,
+            self.inline_waits,
+            self.inline_wait_ns,
+            self.stall_reports
+        )
     }
 }
 
@@ -120,13 +200,15 @@ impl fmt::Display for Stats {
         writeln!(f, "  large: {} objects, {} B", self.large_objects, self.large_bytes)?;
         writeln!(
             f,
-            "  magazines: {} in slots, {} in the depot, {} empty, {} in all",
-            self.magazines_in_slots, self.magazines_in_depot, self.magazines_empty, self.magazines
+            "  magazines: {} in slots, {} in the depot, {} pending, {} empty, {} in all",
+            self.magazines_in_slots, self.magazines_in_depot, self.pages_pending, self.magazines_empty, self.magazines
         )?;
+        self.write_deferred(f)?;
         writeln!(f, "  reserve {} B, free marks {}, lost {}", self.reserve_bytes, self.free_marks, self.lost_objects)?;
+        writeln!(f, "  slow paths {}, destructors leaked {}", self.slow_paths, self.leaked_drops)?;
         for class in &self.classes {
-            let ClassStats { bytes, objects, live, cached } = class;
-            writeln!(f, "  class {bytes:>5} B: {objects} objects, {live} live, {cached} cached")?;
+            let ClassStats { bytes, objects, live, cached, deferred } = class;
+            writeln!(f, "  class {bytes:>5} B: {objects} objects, {live} live, {cached} cached, {deferred} deferred")?;
         }
         Ok(())
     }

@@ -96,6 +96,21 @@ impl TaggedStack {
             }
         }
     }
+
+    /// Takes all nodes, the last pushed first: the top one, whose links lead to the others and then to 0.
+    pub(crate) fn take_all(&self) -> u32 {
+        let mut head = self.head.load(Relaxed); // Relaxed: the exchange decides
+        loop {
+            if index_of(head) == 0 {
+                return 0;
+            }
+            // AcqRel: takes over every node from its `push`, whose releases make a chain.
+            match self.head.compare_exchange_weak(head, with_next_tag(head, 0), AcqRel, Relaxed) {
+                Ok(_) => return index_of(head),
+                Err(seen) => head = seen,
+            }
+        }
+    }
 }
 
 #[cfg(all(test, loom))]

@@ -34,7 +34,7 @@ pub(super) fn free(class: SizeClass, object: *mut u8, slow: &SlowPath) {
     if slow.may_block() {
         slab::put_one(class, object);
     } else {
-        slab::marks::mark_free(class, object);
+        slab::marks::FREE.set(class, object);
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) struct Counts {
     pub(crate) in_depot: u64,
     pub(crate) empty: u64,
     pub(crate) lost: u64,
+    pub(crate) slow_paths: u64,
     pub(crate) lost_objects: u64,
 }
 
@@ -26,6 +27,7 @@ pub(crate) fn counts() -> Counts {
         in_slots: SizeClass::all().map(|class| in_slots(class).0).sum(),
         in_depot: SizeClass::all().map(|class| u64::from(depot.count_full(class))).sum(),
         empty: u64::from(depot.count_empty()),
+        slow_paths: (0..slots::cells()).map(slots::slow_paths).sum(),
         lost: remote::LOST_MAGAZINES.load(Relaxed),
         lost_objects: remote::LOST_OBJECTS.load(Relaxed),
     }

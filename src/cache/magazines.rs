@@ -14,7 +14,7 @@ unsafe impl Record for Magazine {
 static ARENA: Arena<Magazine> = Arena::new();
 
 /// Finds magazines by number, for tagged stacks.
-pub(super) struct ByNumber;
+pub(crate) struct ByNumber;
 
 impl Nodes for ByNumber {
     fn link(&self, index: u32) -> &AtomicU32 {
@@ -25,7 +25,7 @@ impl Nodes for ByNumber {
 /// A magazine in this thread's hand: nobody else reads or writes it. Dropping one loses it, so all of them end in
 /// a slot or on a stack.
 #[must_use = "a magazine that is dropped is lost"]
-pub(super) struct Hand(&'static Magazine);
+pub(crate) struct Hand(&'static Magazine);
 
 impl Hand {
     /// A new magazine, its page touched; `None` without memory. May map memory: not in atomic context.
@@ -39,7 +39,7 @@ impl Hand {
     ///
     /// # Safety
     /// - The caller just became its owner (took it off a stack).
-    pub(super) unsafe fn by_number(number: u32) -> Self {
+    pub(crate) unsafe fn by_number(number: u32) -> Self {
         Self(ARENA.get(number))
     }
 
@@ -47,13 +47,13 @@ impl Hand {
     ///
     /// # Safety
     /// - The caller just became its owner (took it out of a slot).
-    pub(super) unsafe fn from_raw(magazine: *mut Magazine) -> Option<Self> {
+    pub(crate) unsafe fn from_raw(magazine: *mut Magazine) -> Option<Self> {
         // SAFETY: what stands in slots are magazines, which are type-stable.
         (magazine != slots::empty()).then(|| Self(unsafe { &*magazine }))
     }
 
     /// Its address, to be put into a slot.
-    pub(super) fn as_raw(&self) -> *mut Magazine {
+    pub(crate) fn as_raw(&self) -> *mut Magazine {
         core::ptr::from_ref(self.0).cast_mut()
     }
 }
@@ -64,6 +64,11 @@ impl Deref for Hand {
     fn deref(&self) -> &Magazine {
         self.0
     }
+}
+
+/// The magazine with this number, whoever owns it.
+pub(crate) fn magazine(number: u32) -> &'static Magazine {
+    ARENA.get(number)
 }
 
 /// Magazines made so far.

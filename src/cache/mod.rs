@@ -32,14 +32,15 @@ use crate::size_class::{CLASSES, SizeClass};
 use crate::slow_path::SlowPath;
 
 pub(crate) use counts::{cached_objects, counts};
-pub(crate) use remote::reclaim;
+pub(crate) use magazines::{ByNumber, Hand, magazine};
+pub(crate) use remote::{reclaim, take as take_remotely};
 pub(crate) use upkeep::passing;
 
 /// Magazines carry at most this many bytes of objects, unless that is fewer than [`FEWEST`] objects.
 const MAGAZINE_PAYLOAD: usize = 64 << 10;
 const FEWEST: usize = 4;
 
-/// The slots of a cell: `main` of each class, then `spare` of each.
+/// The slots of a cell: `main` of each class, then `spare` and `deferred` of each. The last belong to the layer above.
 fn main_slot(class: SizeClass) -> Slot {
     Slot::new(class.index())
 }
@@ -48,15 +49,22 @@ fn spare_slot(class: SizeClass) -> Slot {
     Slot::new(CLASSES + class.index())
 }
 
+#[inline(always)]
+pub(crate) fn deferred_slot(class: SizeClass) -> Slot {
+    Slot::new(2 * CLASSES + class.index())
+}
+
+const SLOTS: usize = 3 * CLASSES;
+
 /// Objects that a magazine of this class holds.
-fn capacity(class: SizeClass) -> u32 {
+pub(crate) fn capacity(class: SizeClass) -> u32 {
     let fitting = (MAGAZINE_PAYLOAD / class.bytes()).max(FEWEST);
     fitting.min(OBJECTS) as u32
 }
 
 /// Sets slots and depot up; false without memory. Never blocks.
 pub(crate) fn init(shards: u32, want_rseq: bool) -> bool {
-    slots::init(2 * CLASSES, shards, want_rseq) && depot::init()
+    slots::init(SLOTS, shards, want_rseq) && depot::init()
 }
 
 /// Whether [`init`] has succeeded.
@@ -113,6 +121,30 @@ pub(crate) fn free_slow(class: SizeClass, ptr: *mut u8) {
     }
 }
 
+/// An empty magazine for objects of `class`; `None` when there is none for this caller. After [`init`].
+pub(crate) fn empty(class: SizeClass, slow: &SlowPath) -> Option<Hand> {
+    exchange::empty(depot::depot()?, class, slow)
+}
+
+/// Stores a magazine by what it holds. After [`init`].
+pub(crate) fn store(class: SizeClass, magazine: Hand, slow: &SlowPath) {
+    if let Some(depot) = depot::depot() {
+        exchange::store(depot, class, magazine, slow);
+    }
+}
+
+/// Stores an empty magazine. After [`init`].
+pub(crate) fn put_empty(magazine: Hand) {
+    if let Some(depot) = depot::depot() {
+        depot.put_empty(magazine);
+    }
+}
+
+/// What every slow path does for later callers. After [`init`].
+pub(crate) fn upkeep(slow: &SlowPath) {
+    upkeep::before(slow);
+}
+
 /// Takes every lock of this layer and the one below, in order, for fork.
 pub(crate) fn lock_all() {
     crate::slab::lock_all();
@@ -121,7 +153,7 @@ pub(crate) fn lock_all() {
 
 /// In the child of a fork, with the locks held: forgets what threads that are not there any more were doing.
 pub(crate) fn restart() {
-    slots::open_locks(2 * CLASSES);
+    slots::open_locks(SLOTS);
     crate::slab::marks::restart();
     upkeep::restart();
 }

@@ -11,8 +11,8 @@
 use super::depot::{Depot, depot};
 use super::magazines::Hand;
 use super::{main_slot, spare_slot};
-use crate::platform::Magazine;
-use crate::platform::slots;
+use crate::platform::slots::{self, Slot};
+use crate::platform::{Magazine, thread};
 use crate::size_class::SizeClass;
 use crate::slab;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -71,29 +71,58 @@ fn lose(magazine: *mut Magazine) {
     LOST_OBJECTS.fetch_add(u64::from(unsafe { (*magazine).count() }), Relaxed);
 }
 
-/// Takes the magazines of the given cells and empties them into the spans. Takes locks: not in atomic context.
-fn drain_cells(depot: &Depot, cells: impl Iterator<Item = u32>) {
+/// Takes the magazines out of some slots (`of` a class) of the given cells, and hands each out when it is owned. A slot
+/// that somebody is inside of is left alone, or with `patience` waited for. Returns false if that ended early because the
+/// kernel refuses membarriers.
+pub(crate) fn take<const N: usize>(
+    cells: impl Iterator<Item = u32>,
+    of: impl Fn(SizeClass) -> [Slot; N],
+    patience: bool,
+    mut each: impl FnMut(SizeClass, Hand),
+) -> bool {
     let mut taken = Taken::new();
-    let mut empty_out = |class, magazine: Hand| {
-        slab::put_all(class, &magazine);
-        depot.put_empty(magazine);
-    };
     for cell in cells {
         for class in SizeClass::all() {
-            for slot in [main_slot(class), spare_slot(class)] {
+            for slot in of(class) {
                 if SWITCHED_OFF.load(Relaxed) {
-                    return taken.settle(empty_out);
+                    taken.settle(each);
+                    return false;
                 }
-                if let Some(magazine) = slots::take(cell, slot) {
+                if let Some(magazine) = take_one(cell, slot, patience) {
                     taken.add(class, magazine);
                 }
                 if taken.len == BATCH {
-                    taken.settle(&mut empty_out);
+                    taken.settle(&mut each);
                 }
             }
         }
     }
-    taken.settle(empty_out);
+    taken.settle(each);
+    true
+}
+
+/// What a slot holds, taken out of it.
+fn take_one(cell: u32, slot: Slot, patience: bool) -> Option<*mut Magazine> {
+    loop {
+        let taken = slots::take(cell, slot);
+        if taken.is_some() || !patience || slots::peek_at(cell, slot) == slots::empty() {
+            return taken;
+        }
+        thread::pause();
+    }
+}
+
+/// Takes the magazines of the given cells and empties them into the spans. Takes locks: not in atomic context.
+fn drain_cells(depot: &Depot, cells: impl Iterator<Item = u32>) {
+    take(
+        cells,
+        |class| [main_slot(class), spare_slot(class)],
+        false,
+        |class, magazine| {
+            slab::put_all(class, &magazine);
+            depot.put_empty(magazine);
+        },
+    );
 }
 
 /// Empties all slots and the depot into the spans, and purges what is free then; returns the bytes purged.
@@ -114,7 +143,7 @@ pub(crate) fn reclaim() -> usize {
 
 /// Notes that this thread's cell had a slow path now.
 pub(super) fn note_active() {
-    slots::note_active(slots::cell(), PASSES.load(Relaxed));
+    slots::note_slow_path(slots::cell(), PASSES.load(Relaxed));
 }
 
 /// After a decay pass: empties the slots of cells that had no slow path for several passes. A CPU that went offline, or

@@ -3,6 +3,8 @@
 //! CPU numbers may have gaps and CPUs may be added while the process runs, so per-CPU arrays are sized by the highest
 //! *possible* number, not by how many are online.
 
+use super::file;
+
 /// More than any machine has: a wrong file must not make us map the world.
 const MOST: u32 = 1 << 16;
 
@@ -11,25 +13,9 @@ pub(super) fn possible() -> u32 {
     from_kernel().unwrap_or_else(configured).clamp(1, MOST)
 }
 
-#[cfg(all(target_os = "linux", not(miri)))]
 fn from_kernel() -> Option<u32> {
-    let mut text = [0u8; 1024];
-    // SAFETY: the path is null-terminated; the buffer and its length belong together; the descriptor is ours.
-    let n = unsafe {
-        let fd = libc::open(c"/sys/devices/system/cpu/possible".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-        if fd < 0 {
-            return None;
-        }
-        let n = libc::read(fd, text.as_mut_ptr().cast(), text.len());
-        libc::close(fd);
-        n
-    };
-    highest(text.get(..usize::try_from(n).ok()?)?).map(|h| h.saturating_add(1))
-}
-
-#[cfg(not(all(target_os = "linux", not(miri))))]
-fn from_kernel() -> Option<u32> {
-    None
+    let mut text = [0; 1024];
+    highest(file::read(c"/sys/devices/system/cpu/possible", &mut text)?).map(|h| h.saturating_add(1))
 }
 
 #[cfg(unix)]
@@ -45,7 +31,6 @@ fn configured() -> u32 {
 }
 
 /// The highest number in a kernel CPU list such as `0-3,8-11`.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has such lists"))]
 fn highest(list: &[u8]) -> Option<u32> {
     list.split(|b| !b.is_ascii_digit()).filter_map(|n| core::str::from_utf8(n).ok()?.parse().ok()).max()
 }

@@ -3,6 +3,7 @@
 //! Only code that has raised the thread's context count holds one, so a signal handler sees atomic context and never
 //! asks for a lock that its own thread holds.
 
+use super::futex;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{
@@ -49,7 +50,7 @@ impl<T> Lock<T> {
             core::hint::spin_loop();
         }
         while self.state.swap(AWAITED, Acquire) != FREE {
-            sleep(&self.state, AWAITED);
+            futex::wait(&self.state, AWAITED, None);
         }
     }
 
@@ -59,7 +60,7 @@ impl<T> Lock<T> {
     /// - This thread holds the lock and its guard was forgotten.
     pub(crate) unsafe fn unlock(&self) {
         if self.state.swap(FREE, Release) == AWAITED {
-            wake_one(&self.state);
+            futex::wake(&self.state, 1);
         }
     }
 }
@@ -91,29 +92,6 @@ impl<T> Drop for Guard<'_, T> {
         unsafe { self.lock.unlock() }
     }
 }
-
-#[cfg(all(target_os = "linux", not(miri)))]
-fn sleep(state: &AtomicU32, expected: u32) {
-    let forever = core::ptr::null::<libc::timespec>();
-    // SAFETY: the word lives as long as the lock; the kernel only compares it.
-    unsafe {
-        libc::syscall(libc::SYS_futex, state.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, expected, forever)
-    };
-}
-
-#[cfg(all(target_os = "linux", not(miri)))]
-fn wake_one(state: &AtomicU32) {
-    // SAFETY: the word's address is all that is used.
-    unsafe { libc::syscall(libc::SYS_futex, state.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
-}
-
-#[cfg(not(all(target_os = "linux", not(miri))))]
-fn sleep(_state: &AtomicU32, _expected: u32) {
-    std::thread::yield_now();
-}
-
-#[cfg(not(all(target_os = "linux", not(miri))))]
-fn wake_one(_state: &AtomicU32) {}
 
 #[cfg(test)]
 mod tests {

@@ -3,10 +3,10 @@
 //! It stands in `platform` because the restartable sections read and write its header by offset:
 //!
 //! ```text
-//!   0      4          8      12      16     20       32                                MAGAZINE_BYTES
-//!   +------+----------+------+-------+------+--------+---------+---------+-- ... --+
-//!   | count| capacity | link | index | home | unused | object 0| object 1|          |
-//!   +------+----------+------+-------+------+--------+---------+---------+-- ... --+
+//!   0      4          8      12      16     20      24      32                                MAGAZINE_BYTES
+//!   +------+----------+------+-------+------+-------+-------+---------+---------+-- ... --+
+//!   | count| capacity | link | index | home | class | stamp | object 0| object 1|          |
+//!   +------+----------+------+-------+------+-------+-------+---------+---------+-- ... --+
 //!     live objects are 0 .. count; the next one handed out is count - 1
 //! ```
 //!
@@ -14,11 +14,12 @@
 //! - `count <= capacity <= OBJECTS`.
 //! - `count` and the objects are written only by code on the CPU whose slot holds the magazine, inside a section (or
 //!   under the slot's lock), or by the one thread that took it out.
-//! - `link` belongs to the tagged stack that holds the magazine, `capacity` and `home` to the thread that owns it.
+//! - `link` belongs to the tagged stack that holds the magazine, the rest of the header to the thread that owns it.
+//! - `class` and `stamp` are those of deferral; nobody else sets or reads them.
 //! - Magazines are type-stable: never unmapped, so a stale pointer to one still reads a magazine.
 //! - [`EMPTY`] has count 0 and capacity 0 and is never written: it can stand in any number of slots at once.
 
-use super::sync::{AtomicPtr, AtomicU32, Ordering::Relaxed};
+use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Size of a magazine with its header, in bytes.
 #[cfg(not(any(loom, miri)))]
@@ -41,7 +42,8 @@ pub(crate) struct Magazine {
     link: AtomicU32,
     index: AtomicU32,
     home: AtomicU32,
-    unused: [u32; 3],
+    class: AtomicU32,
+    stamp: AtomicU64,
     objects: [AtomicPtr<u8>; OBJECTS],
 }
 
@@ -62,7 +64,8 @@ pub(crate) static EMPTY: Magazine = Magazine {
     link: AtomicU32::new(0),
     index: AtomicU32::new(0),
     home: AtomicU32::new(0),
-    unused: [0; 3],
+    class: AtomicU32::new(0),
+    stamp: AtomicU64::new(0),
     objects: [const { AtomicPtr::new(core::ptr::null_mut()) }; OBJECTS],
 };
 
@@ -76,7 +79,8 @@ impl Magazine {
             link: AtomicU32::new(0),
             index: AtomicU32::new(0),
             home: AtomicU32::new(0),
-            unused: [0; 3],
+            class: AtomicU32::new(0),
+            stamp: AtomicU64::new(0),
             objects: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
         })
     }
@@ -150,6 +154,23 @@ impl Magazine {
 
     pub(crate) fn set_home(&self, cell: u32) {
         self.home.store(cell, Relaxed);
+    }
+
+    /// The number of the class whose deferred objects it holds.
+    #[cfg(not(loom))]
+    pub(crate) fn class(&self) -> usize {
+        self.class.load(Relaxed) as usize
+    }
+
+    #[cfg(not(loom))]
+    pub(crate) fn set_class(&self, class: usize) {
+        self.class.store(class as u32, Relaxed);
+    }
+
+    /// The grace period that its objects wait for.
+    #[cfg(not(loom))]
+    pub(crate) fn stamp(&self) -> &AtomicU64 {
+        &self.stamp
     }
 
     /// Gives a magazine fresh from the arena its number.

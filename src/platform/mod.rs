@@ -6,12 +6,13 @@
 //!     locked      a try-lock per slot (everything else, and the extra cell)
 //!   magazine    the page of pointers that slots hold
 //!   sync        atomics, loom's under loom
-//!   lock        a futex lock for slow paths
+//!   futex       sleeping on a word; with it `lock` for slow paths, and `event`
 //!   membarrier  ends sections on other CPUs
 //!   memory      mmap, madvise          cpu     how many CPUs there can be
 //!   env         raw environment        clock   coarse time
 //!   errno       saved and restored     fatal   one line, then abort
-//!   load, fork, pin   life-cycle
+//!   file        what the kernel says; with it `limit`: how much memory there is
+//!   load, fork, pin, thread   life-cycle
 //! ```
 //!
 //! `absent` stands in for `rseq` and `membarrier` elsewhere. Every variant of a file has the same signatures, so nothing above asks what machine this is.
@@ -31,9 +32,17 @@ pub(crate) mod env;
 #[cfg(not(loom))]
 pub(crate) mod errno;
 #[cfg(not(loom))]
+pub(crate) mod event;
+#[cfg(not(loom))]
 pub(crate) mod fatal;
 #[cfg(not(loom))]
+mod file;
+#[cfg(not(loom))]
 pub(crate) mod fork;
+#[cfg(not(loom))]
+mod futex;
+#[cfg(not(loom))]
+pub(crate) mod limit;
 #[cfg(not(loom))]
 pub(crate) mod load;
 #[cfg(not(loom))]
@@ -48,6 +57,8 @@ pub(crate) mod pin;
 mod rseq;
 #[cfg(not(loom))]
 pub(crate) mod slots;
+#[cfg(not(loom))]
+pub(crate) mod thread;
 
 #[cfg(not(any(gracealloc_rseq, loom)))]
 use absent::{membarrier, rseq};

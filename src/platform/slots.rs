@@ -29,7 +29,7 @@ use super::sync::{
 use super::{cpu, membarrier, memory, rseq};
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicIsize, AtomicU32};
+use core::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64};
 use once_cell::race::OnceRef;
 
 /// Bytes from one cell to the next.
@@ -88,7 +88,7 @@ unsafe impl Sync for Region {}
 /// `slots`: how many each cell has; `shards`: cells of the fallback, 0 for one per possible CPU; `want_rseq`: false keeps
 /// the fallback. Threads may race through here; all get the winner's region. Nothing blocks.
 pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
-    debug_assert!(slots < CELL_BYTES / 8, "the last word is no slot");
+    debug_assert!(slots < CELL_BYTES / 8 - 1, "the last two words are no slots");
     if REGION.get().is_some() {
         return true;
     }
@@ -258,8 +258,26 @@ fn shard() -> u32 {
 
 const _: () = assert!(CELL_BYTES == 1 << rseq::CELL_SHIFT);
 
-/// The last word of a cell is no slot: it notes when the cell was last active, in a unit of the caller's choice.
+/// The last two words of a cell are no slots: one notes when the cell was last active, in a unit of the caller's choice, the
+/// other counts the slow paths there.
 const ACTIVE: Slot = Slot::new(CELL_BYTES / 8 - 1);
+const SLOW_PATHS: Slot = Slot::new(CELL_BYTES / 8 - 2);
+
+/// Counts a slow path of the cell, and notes that the cell is active now.
+pub(crate) fn note_slow_path(cell: u32, now: u32) {
+    count(cell).fetch_add(1, Relaxed);
+    note_active(cell, now);
+}
+
+/// Slow paths of the cell so far.
+pub(crate) fn slow_paths(cell: u32) -> u64 {
+    count(cell).load(Relaxed)
+}
+
+fn count(cell: u32) -> &'static AtomicU64 {
+    // SAFETY: eight aligned bytes of the region that nothing else uses; an integer's every value is valid.
+    unsafe { &*ptr::from_ref(word(cell, SLOW_PATHS)).cast() }
+}
 
 /// Notes that the cell is active now.
 pub(crate) fn note_active(cell: u32, now: u32) {

@@ -10,7 +10,7 @@
 
 use super::segment::UNIT_BYTES;
 use super::span::{At, NO_CLASS, locate_in};
-use super::{corrupt, segment};
+use super::{corrupt, marks, segment};
 use crate::platform::lock::{Guard, Lock};
 use crate::size_class::{CLASSES, LARGEST, SizeClass};
 use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -158,7 +158,7 @@ impl Run {
 
     /// Sets an object's free bit.
     fn add(&mut self, object: usize, ptr: *mut u8) {
-        if self.at.is_marked(object) || self.at.segment.free.set(self.at.unit, object) {
+        if marks::is_marked(self.at, object) || self.at.segment.free.set(self.at.unit, object) {
             corrupt("double free", ptr, Some(self.at.class()));
         }
         self.gained += 1;

@@ -6,6 +6,8 @@
 //!   state   FREE ---alloc--> LIVE ---free--> FREE
 //!                              |               ^
 //!                              +--mark--> MARKED (on a stack until a slow path that may call the backing)
+//!                              |               ^
+//!                              +--defer-> DEFERRED (in a queue of the layer above, until its grace period is over)
 //! ```
 //!
 //! The record is made when the object is allocated, so that freeing (and later deferring) one never needs memory. A
@@ -25,6 +27,7 @@ use core::sync::atomic::{
 const FREE: u32 = 0;
 const LIVE: u32 = 1;
 const MARKED: u32 = 2;
+const DEFERRED: u32 = 3;
 
 /// What is known of a large object.
 struct Large {
@@ -33,6 +36,8 @@ struct Large {
     align: AtomicUsize,
     state: AtomicU32,
     link: AtomicU32,
+    /// The grace period it waits for, while deferred.
+    stamp: AtomicU64,
 }
 
 // SAFETY: all zero is a free record; everything is atomic.
@@ -48,7 +53,11 @@ static MARKS: TaggedStack = TaggedStack::new();
 pub(super) static COUNT: AtomicU64 = AtomicU64::new(0);
 pub(super) static BYTES: AtomicU64 = AtomicU64::new(0);
 
-struct ByNumber;
+/// Marks set so far.
+pub(super) static FREE_MARKS: AtomicU64 = AtomicU64::new(0);
+
+/// Finds large objects by number, for tagged stacks.
+pub(crate) struct ByNumber;
 
 impl Nodes for ByNumber {
     fn link(&self, index: u32) -> &AtomicU32 {
@@ -141,8 +150,35 @@ pub(crate) fn free(ptr: *mut u8, layout: Layout) {
 pub(crate) fn mark_free(ptr: *mut u8, layout: Layout) {
     let (number, record) = expect(ptr, layout);
     claim(record, MARKED);
-    super::marks::MARKS.fetch_add(1, Relaxed);
+    FREE_MARKS.fetch_add(1, Relaxed);
     MARKS.push(&ByNumber, number);
+}
+
+/// Ends a large object's life without giving it back, which [`release_deferred`] does with the number returned. Never
+/// blocks, cannot fail.
+pub(crate) fn defer(ptr: *mut u8, layout: Layout) -> u32 {
+    let (number, record) = expect(ptr, layout);
+    claim(record, DEFERRED);
+    number
+}
+
+/// Where the layer above notes which grace period a deferred object waits for.
+pub(crate) fn stamp(number: u32) -> &'static AtomicU64 {
+    &ARENA.get(number).stamp
+}
+
+/// Bytes of a deferred object.
+pub(crate) fn deferred_bytes(number: u32) -> usize {
+    ARENA.get(number).size.load(Relaxed)
+}
+
+/// Gives a deferred object back to the backing. Not in atomic context.
+///
+/// # Safety
+/// - [`defer`] returned this number and nobody has released it since.
+/// - The object's grace period is over.
+pub(crate) unsafe fn release_deferred(number: u32) {
+    release(number, ARENA.get(number));
 }
 
 /// Ends an object's life; of two who try, one is told that it is a double free.

@@ -1,14 +1,15 @@
-//! Free marks: how `dealloc` cannot fail where it may neither take a lock nor find room in a magazine.
+//! Marks: how `dealloc` and `deferred_free` cannot fail where they may neither take a lock nor find room in a magazine.
 //!
 //! The caller sets the object's bit and makes sure the segment is on a stack; the next slow path that may take locks
-//! pops segments from it and puts the marked objects back.
+//! pops segments from it and takes the marked objects. There are two sets: [`FREE`], whose objects go back to their spans,
+//! and [`DEFERRED`], whose objects go into pages that wait for a grace period of their own.
 //!
 //! ```text
-//!   mark                                     apply
+//!   set                                      apply
 //!     set the object's bit                     pop the segment
-//!     set the span's bit in `marked`           listed = false
-//!     listed.swap(true) == false?              take `marked`
-//!       push the segment                       for each span there: take its bits, give those objects back
+//!     set the span's bit in `spans`            listed = false
+//!     listed.swap(true) == false?              take `spans`
+//!       push the segment                       for each span there: take its bits, hand out those objects
 //! ```
 //!
 //! No mark is missed. If `apply` takes the bits before the mark sets its own, then by the release in the taking and the
@@ -19,83 +20,201 @@
 //! A marked object is not free: its span cannot dissolve and its segment cannot go, so both stay valid in between.
 
 use super::bin;
-use super::segment::{self, ByNumber, Segment};
+use super::bits::Bits;
+use super::segment::{self, Segment, UNITS};
 use super::span::{self, At};
 use super::{corrupt, large};
 use crate::size_class::SizeClass;
-use crate::tagged_stack::TaggedStack;
+use crate::tagged_stack::{Nodes, TaggedStack};
 use core::sync::atomic::{
-    AtomicU64,
+    AtomicBool, AtomicU32, AtomicU64,
     Ordering::{AcqRel, Relaxed, Release},
 };
 
-/// Segments that have marks.
-static MARKED: TaggedStack = TaggedStack::new();
+/// A segment's part of a set.
+pub(super) struct OfSegment {
+    link: AtomicU32,
+    /// The segment is on the stack.
+    listed: AtomicBool,
+    /// Spans (by first unit) that have marks.
+    spans: [AtomicU64; UNITS / 64],
+    objects: Bits,
+}
 
-/// Marks set so far.
-pub(super) static MARKS: AtomicU64 = AtomicU64::new(0);
+/// A set of marked objects.
+pub(crate) struct Marks {
+    segments: TaggedStack,
+    of: fn(&Segment) -> &OfSegment,
+    /// Marks set so far, marks taken, and the bytes of the objects between the two.
+    set: AtomicU64,
+    taken: AtomicU64,
+    bytes: AtomicU64,
+}
 
-/// Marks an object of `class` as free. Never blocks, cannot fail.
-pub(crate) fn mark_free(class: SizeClass, ptr: *mut u8) {
-    let (at, object) = span::locate_in(class, ptr);
-    // The free bit first: once the mark is set, an `apply` elsewhere may set it at any time.
-    if at.segment.free.get(at.unit, object) || at.segment.free_marks.set_shared(at.unit, object) {
-        corrupt("double free", ptr, Some(class));
-    }
-    MARKS.fetch_add(1, Relaxed);
-    // AcqRel, twice: pairs with `apply_segment`; see the module's argument.
-    at.segment.marked[at.unit / 64].fetch_or(1 << (at.unit % 64), AcqRel);
-    if !at.segment.listed.swap(true, AcqRel) {
-        MARKED.push(&ByNumber, at.segment.number());
+/// Objects that are free as soon as somebody can take the lock of their span.
+pub(crate) static FREE: Marks = Marks::new(|segment| &segment.free_marks);
+/// Objects that are free once a grace period has passed.
+pub(crate) static DEFERRED: Marks = Marks::new(|segment| &segment.deferred_marks);
+
+impl Nodes for Marks {
+    fn link(&self, index: u32) -> &AtomicU32 {
+        &(self.of)(segment::ARENA.get(index)).link
     }
 }
 
-/// In the child of a fork, where no other thread runs: lists every segment that has marks, whoever was about to list or
-/// apply it.
-pub(crate) fn restart() {
-    while MARKED.pop(&ByNumber).is_some() {}
-    for number in 1..=segment::ARENA.made() {
-        let segment = segment::ARENA.get(number);
-        let marked = segment.marked.iter().any(|word| word.load(Relaxed) != 0);
-        segment.listed.store(marked, Relaxed);
-        if marked {
-            MARKED.push(&ByNumber, number);
+impl OfSegment {
+    /// Whether an object is marked. A hint where marks are being set: its span is looked at first, because the bits
+    /// themselves are far from everything else.
+    fn has(&self, unit: usize, object: usize) -> bool {
+        let spans = self.spans[unit / 64].load(Relaxed);
+        spans >> (unit % 64) & 1 != 0 && self.objects.get(unit, object)
+    }
+}
+
+/// Whether an object is in either set; a hint where marks are being set.
+pub(super) fn is_marked(at: At, object: usize) -> bool {
+    at.segment.free_marks.has(at.unit, object) || at.segment.deferred_marks.has(at.unit, object)
+}
+
+impl Marks {
+    const fn new(of: fn(&Segment) -> &OfSegment) -> Self {
+        Self {
+            segments: TaggedStack::new(),
+            of,
+            set: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Marks an object of `class`. Never blocks, cannot fail.
+    pub(crate) fn set(&self, class: SizeClass, ptr: *mut u8) {
+        let (at, object) = span::locate_in(class, ptr);
+        let marks = (self.of)(at.segment);
+        // The free bit first: once the mark is set, an `apply` elsewhere may set it at any time.
+        if at.segment.free.get(at.unit, object) || marks.objects.set_shared(at.unit, object) {
+            corrupt("double free", ptr, Some(class));
+        }
+        self.set.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(class.bytes() as u64, Relaxed);
+        self.note(at);
+    }
+
+    /// Makes sure that the marks of a span are looked at.
+    fn note(&self, at: At) {
+        let marks = (self.of)(at.segment);
+        // AcqRel, twice: pairs with `apply`; see the module's argument.
+        marks.spans[at.unit / 64].fetch_or(1 << (at.unit % 64), AcqRel);
+        if !marks.listed.swap(true, AcqRel) {
+            self.segments.push(self, at.segment.number());
+        }
+    }
+
+    /// Whether there is anything to apply.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.segments.is_empty()
+    }
+
+    /// Marks set so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.set.load(Relaxed)
+    }
+
+    /// Marked objects that nobody has taken yet, and their bytes.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        (self.count().saturating_sub(self.taken.load(Relaxed)), self.bytes.load(Relaxed))
+    }
+
+    /// Takes the marks of all segments that are listed now, a word of objects at a time. `each` returns those of the
+    /// word that it could not take: they stay marked, and what is not looked at yet stays listed. Returns whether
+    /// everything was taken.
+    fn apply(&self, mut each: impl FnMut(At, usize, u64) -> u64) -> bool {
+        while let Some(number) = self.segments.pop(self) {
+            if !self.apply_segment(segment::ARENA.get(number), &mut each) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn apply_segment(&self, segment: &'static Segment, each: &mut impl FnMut(At, usize, u64) -> u64) -> bool {
+        let marks = (self.of)(segment);
+        marks.listed.store(false, Release); // before the bits are taken
+        let mut all = true;
+        for (at, word) in marks.spans.iter().enumerate() {
+            let mut spans = word.swap(0, AcqRel);
+            while spans != 0 {
+                let unit = at * 64 + spans.trailing_zeros() as usize;
+                spans &= spans - 1;
+                let at = At { segment, unit };
+                all = all && self.apply_span(at, each);
+                if !all {
+                    self.note(at);
+                }
+            }
+        }
+        all
+    }
+
+    fn apply_span(&self, at: At, each: &mut impl FnMut(At, usize, u64) -> u64) -> bool {
+        let bytes = at.class().bytes() as u64;
+        (0..at.objects().div_ceil(64)).all(|n| {
+            let word = (self.of)(at.segment).objects.word(at.unit, n);
+            let bits = word.swap(0, AcqRel);
+            let left = if bits == 0 { 0 } else { each(at, n, bits) };
+            if left != 0 {
+                word.fetch_or(left, AcqRel);
+            }
+            let taken = u64::from((bits & !left).count_ones());
+            self.taken.fetch_add(taken, Relaxed);
+            self.bytes.fetch_sub(taken * bytes, Relaxed);
+            left == 0
+        })
+    }
+
+    /// In the child of a fork, where no other thread runs: lists every segment that has marks, whoever was about to list
+    /// or apply it.
+    fn restart(&self) {
+        while self.segments.pop(self).is_some() {}
+        for number in 1..=segment::ARENA.made() {
+            let marks = (self.of)(segment::ARENA.get(number));
+            let marked = marks.spans.iter().any(|word| word.load(Relaxed) != 0);
+            marks.listed.store(marked, Relaxed);
+            if marked {
+                self.segments.push(self, number);
+            }
         }
     }
 }
 
-/// Whether there is anything to apply.
-pub(crate) fn pending() -> bool {
-    !MARKED.is_empty() || large::marks_pending()
+/// In the child of a fork: see [`Marks::restart`].
+pub(crate) fn restart() {
+    FREE.restart();
+    DEFERRED.restart();
 }
 
-/// Gives all marked objects back. Takes locks: not in atomic context.
+/// Whether there are free marks to apply.
+pub(crate) fn pending() -> bool {
+    FREE.is_pending() || large::marks_pending()
+}
+
+/// Gives all objects with a free mark back. Takes locks: not in atomic context.
 pub(crate) fn apply() {
-    while let Some(number) = MARKED.pop(&ByNumber) {
-        apply_segment(segment::ARENA.get(number));
-    }
+    FREE.apply(|at, word, bits| {
+        bin::put_word(at, word, bits);
+        0
+    });
     large::apply_marks();
 }
 
-fn apply_segment(segment: &'static Segment) {
-    segment.listed.store(false, Release); // before the bits are taken
-    for (at, word) in segment.marked.iter().enumerate() {
-        let mut spans = word.swap(0, AcqRel);
-        while spans != 0 {
-            let unit = at * 64 + spans.trailing_zeros() as usize;
-            spans &= spans - 1;
-            apply_span(At { segment, unit });
+/// Hands out all objects with a deferred mark, as long as `each` takes them. Returns whether it took all.
+pub(crate) fn take_deferred(mut each: impl FnMut(SizeClass, *mut u8) -> bool) -> bool {
+    DEFERRED.apply(|at, word, mut bits| {
+        while bits != 0 && each(at.class(), at.object(word * 64 + bits.trailing_zeros() as usize)) {
+            bits &= bits - 1;
         }
-    }
-}
-
-fn apply_span(at: At) {
-    for word in 0..at.objects().div_ceil(64) {
-        let bits = at.segment.free_marks.word(at.unit, word).swap(0, AcqRel);
-        if bits != 0 {
-            bin::put_word(at, word, bits);
-        }
-    }
+        bits
+    })
 }
 
 #[cfg(test)]
@@ -132,7 +251,7 @@ mod tests {
         /// Marks objects meanwhile; then one more application must find the last of them.
         fn mark(&self, round: u32) {
             let taken: Vec<_> = (0..1 + round % 40).map(|_| super::super::take_one(class()).unwrap().0).collect();
-            taken.iter().for_each(|&object| mark_free(class(), object));
+            taken.iter().for_each(|&object| FREE.set(class(), object));
             self.asked.store(round, Release);
             while self.paused.load(Acquire) < round {
                 std::thread::yield_now();

@@ -12,7 +12,7 @@
 //!       backing      jemalloc or the system allocator
 //! ```
 //!
-//! All but `marks::mark_free`, `large::mark_free`, `reserve::take` and `usable_size` take locks and may call the backing or
+//! All but `Marks::set`, `large::mark_free`, `large::defer`, `reserve::take` and `usable_size` take locks and may call the backing or
 //! the kernel: their callers have raised the context count and were not in atomic context before.
 
 mod address_map;
@@ -145,7 +145,7 @@ pub(crate) fn counts() -> Counts {
         units_dirty: segment::UNITS_DIRTY.load(Relaxed),
         large_objects: large::COUNT.load(Relaxed),
         large_bytes: large::BYTES.load(Relaxed),
-        free_marks: marks::MARKS.load(Relaxed),
+        free_marks: marks::FREE.count() + large::FREE_MARKS.load(Relaxed),
     }
 }
 

@@ -18,23 +18,22 @@
 //! Invariants:
 //! - A unit is free, or belongs to exactly one span, or is held by the decay pass.
 //! - `zero` is a subset of `free`, `stale` of `dirty`, `dirty` of `free`; `dirty` and `zero` are disjoint.
-//! - A record stays mapped after its block went back; its number is used again. `link` and `listed` belong to the stack
-//!   of marked segments and survive that.
+//! - A record stays mapped after its block went back; its number is used again. What belongs to the stacks of marked
+//!   segments survives that.
 //!
 //! Lock order: a class's bin, then [`SEGMENTS`], then the growth of arenas and of the address map, then the backing's
 //! own.
 
 use super::bits::Bits;
 use super::span::Span;
-use super::{address_map, backing};
+use super::{address_map, backing, marks};
 use crate::arena::{Arena, Record};
 use crate::platform::lock::{Guard, Lock};
 use crate::platform::memory;
-use crate::tagged_stack::Nodes;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 /// Size and alignment of a segment, in bytes.
 pub(crate) const SEGMENT_BYTES: usize = 4 << 20;
@@ -57,17 +56,11 @@ pub(crate) struct Segment {
     /// The block came from the system, not from the backing.
     mapped: AtomicBool,
     number: AtomicU32,
-    /// On the stack of marked segments.
-    pub(super) link: AtomicU32,
-    pub(super) listed: AtomicBool,
-    /// Spans (by first unit) that have marks.
-    pub(super) marked: [AtomicU64; UNITS / 64],
     units: UnsafeCell<Units>,
     pub(super) spans: [Span; UNITS],
     pub(super) free: Bits,
-    pub(super) free_marks: Bits,
-    #[expect(dead_code, reason = "laid out with the others; deferral sets them")]
-    pub(super) deferred: Bits,
+    pub(super) free_marks: marks::OfSegment,
+    pub(super) deferred_marks: marks::OfSegment,
 }
 
 // SAFETY: all zero is a segment without memory; everything is atomic but `units`, reached under the SEGMENTS lock only.
@@ -110,15 +103,6 @@ pub(super) static LIVE: AtomicUsize = AtomicUsize::new(0);
 pub(super) static UNITS_USED: AtomicUsize = AtomicUsize::new(0);
 /// Free units whose pages are resident as far as is known.
 pub(super) static UNITS_DIRTY: AtomicUsize = AtomicUsize::new(0);
-
-/// Finds segments by number, for tagged stacks.
-pub(super) struct ByNumber;
-
-impl Nodes for ByNumber {
-    fn link(&self, index: u32) -> &AtomicU32 {
-        &ARENA.get(index).link
-    }
-}
 
 impl Segment {
     /// The first byte of its block.

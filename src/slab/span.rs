@@ -77,13 +77,6 @@ impl At {
         self.span().objects.load(Relaxed) as usize
     }
 
-    /// Whether an object is marked as free. A hint where marks are being set: its span is looked at first, because the
-    /// bits themselves are far from everything else.
-    pub(super) fn is_marked(self, object: usize) -> bool {
-        let spans = self.segment.marked[self.unit / 64].load(Relaxed);
-        spans >> (self.unit % 64) & 1 != 0 && self.segment.free_marks.get(self.unit, object)
-    }
-
     /// The address of an object.
     pub(super) fn object(self, n: usize) -> *mut u8 {
         self.segment.unit_at(self.unit).wrapping_add(n * self.class().bytes())

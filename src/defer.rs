@@ -1,0 +1,359 @@
+//! Deferred frees and drops: what the caller's context permits, decided here.
+//!
+//! ```text
+//!   deferred_free     one section, into the page in this CPU's slot; else
+//!     overflow          a fresh page; a page sealed: preemptible callers push grace periods on now and then
+//!     exhausted         no page: preemptible callers wait for a grace period, within a limit; readers, atomic callers
+//!                       and those whose wait was in vain set the object's mark
+//! ```
+//!
+//! crossbeam is entered here alone (and by the worker), outside of every slow path and with no lock of ours.
+
+use crate::context::{self, Context, context};
+use crate::deferred::{self, Deferred, Destructor, Object};
+use crate::platform::fatal::fatal;
+use crate::platform::{clock, errno};
+use crate::size_class::{Kind, SizeClass};
+use crate::slow_path::SlowPath;
+use crate::{cache, global, grace, tunables};
+use core::alloc::Layout;
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
+
+/// Gives a block back once every reader has left that was active at the call.
+///
+/// Readers are threads that hold a guard of crossbeam-epoch's default collector (`crossbeam_epoch::pin()`). The call
+/// costs about what a free costs: the pointer goes into a page of pointers on this CPU. A full page waits for one grace
+/// period as a whole, and then is a full magazine of the allocator, without an object having been touched.
+///
+/// It never fails and never loses the pointer. It blocks only where the page budget
+/// ([`Config::budget_bytes`](crate::Config::budget_bytes)) is spent or no page is to be had, *and* the caller may block:
+/// then it waits for a grace period, at most for the wait limit. A reader or a caller in an
+/// [`atomic_section`](crate::atomic_section) never waits: then, too, the object is marked where it stands and collected
+/// later. In preemptible context it may push grace periods on, which runs functions that other code has deferred with
+/// crossbeam, as any `crossbeam_epoch::pin()` does.
+///
+/// Null is permitted and does nothing. The idea, and the batching in pages, are those of `kvfree_rcu()` in the Linux kernel
+/// (`mm/slab_common.c`).
+///
+/// # Safety
+/// - The block was allocated by [`GraceAlloc`](crate::GraceAlloc) (as the global allocator or directly) with this layout.
+/// - It is unlinked: nobody who becomes a reader after the call can reach it.
+/// - Nobody but readers from before the call uses it any more, and what it holds needs no drop or was dropped.
+/// - It is not given back elsewhere, nor deferred twice.
+///
+/// # Examples
+/// ```
+/// use std::alloc::{GlobalAlloc, Layout};
+/// use std::sync::atomic::{AtomicPtr, Ordering::{AcqRel, Acquire}};
+/// use gracealloc::{GraceAlloc, deferred_free};
+///
+/// static CURRENT: AtomicPtr<u64> = AtomicPtr::new(std::ptr::null_mut());
+/// let layout = Layout::new::<u64>();
+/// # // SAFETY: the layout has a size; what is replaced is unlinked and was published by the lines above.
+/// unsafe {
+///     let first = GraceAlloc.alloc(layout).cast::<u64>();
+///     first.write(1);
+///     CURRENT.store(first, std::sync::atomic::Ordering::Release);
+///
+///     let guard = crossbeam_epoch::pin(); // a reader
+///     let seen = CURRENT.load(Acquire);
+///     let old = CURRENT.swap(std::ptr::null_mut(), AcqRel); // a writer unlinks ...
+///     deferred_free(old.cast(), layout); // ... and need not wait
+///     assert_eq!(*seen, 1); // still there
+///     drop(guard);
+/// }
+/// ```
+#[inline]
+pub unsafe fn deferred_free(ptr: *mut u8, layout: Layout) {
+    if ptr.is_null() {
+        return;
+    }
+    let class = if SizeClass::is_plain(layout) { SizeClass::of_size(layout.size()) } else { SizeClass::of(layout) };
+    match class {
+        Ok(class) if deferred::push(class, ptr) => {}
+        Ok(class) => overflow(class, ptr),
+        Err(kind) => defer_other(kind, ptr, layout),
+    }
+}
+
+/// [`deferred_free`] for many blocks of one layout. Nulls among them are skipped.
+///
+/// # Safety
+/// - As for [`deferred_free`], for each.
+///
+/// # Examples
+/// ```
+/// use std::alloc::{GlobalAlloc, Layout};
+///
+/// let layout = Layout::new::<[u64; 4]>();
+/// // SAFETY: the layout has a size, and nobody else has seen these blocks.
+/// unsafe {
+///     let blocks: Vec<_> = (0..100).map(|_| gracealloc::GraceAlloc.alloc(layout)).collect();
+///     gracealloc::deferred_free_bulk(&blocks, layout);
+/// }
+/// ```
+pub unsafe fn deferred_free_bulk(ptrs: &[*mut u8], layout: Layout) {
+    for &ptr in ptrs {
+        // SAFETY: handed on to the caller.
+        unsafe { deferred_free(ptr, layout) };
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn overflow(class: SizeClass, object: *mut u8) {
+    if !cache::is_ready() {
+        fatal("deferred free of a pointer that is not an object", object, None);
+    }
+    let outcome = deferred::overflow(class, object, &SlowPath::enter());
+    match outcome {
+        Deferred::Done => notice(),
+        Deferred::Sealed => push_on(),
+        Deferred::Exhausted => exhausted(class, object),
+    }
+}
+
+/// Sees to it that somebody looks after what waits.
+fn notice() {
+    if !context::is_atomic() {
+        let _errno = errno::Saved::new();
+        deferred::wake_worker();
+    }
+}
+
+/// Pushes grace periods on, or has the worker do it.
+fn push_on() {
+    let _errno = errno::Saved::new();
+    match context() {
+        Context::Preemptible => step(),
+        Context::Reader => deferred::hurry(),
+        Context::Atomic => {}
+    }
+}
+
+fn step() {
+    deferred::wake_worker();
+    grace::step();
+    if !deferred::worker_runs() {
+        deferred::report_stall();
+    }
+}
+
+/// Callers that waited for a grace period because there was no page, and for how long together.
+static WAITS: AtomicU64 = AtomicU64::new(0);
+static WAITED_NS: AtomicU64 = AtomicU64::new(0);
+/// A wait looks this often whether a page has come free.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Inline waits so far, and the nanoseconds they took together.
+pub(crate) fn inline_waits() -> (u64, u64) {
+    (WAITS.load(Relaxed), WAITED_NS.load(Relaxed))
+}
+
+#[cold]
+fn exhausted(class: SizeClass, object: *mut u8) {
+    let waited = context() == Context::Preemptible && wait(|elapsed, slow| place(class, object, elapsed, slow));
+    if !waited {
+        let _slow = SlowPath::enter();
+        deferred::mark(class, object);
+    }
+    notice();
+}
+
+/// Frees the object if its grace period is over, else puts it into a page if there is one now.
+fn place(class: SizeClass, object: *mut u8, elapsed: bool, slow: &SlowPath) -> bool {
+    if elapsed {
+        if !cache::free(class, object) {
+            cache::free_slow(class, object);
+        }
+        return true;
+    }
+    deferred::overflow(class, object, slow) != Deferred::Exhausted
+}
+
+/// Waits for a grace period, at most for the wait limit. `done` is asked again and again, and told whether it is over.
+fn wait(done: impl Fn(bool, &SlowPath) -> bool) -> bool {
+    let _errno = errno::Saved::new();
+    let (begin, limit) = (clock::now_ns(), tunables::WAIT_LIMIT_MS.load(Relaxed) * 1_000_000);
+    let position = grace::snapshot();
+    deferred::wake_worker();
+    let waited = loop {
+        let left = (begin + limit).saturating_sub(clock::now_ns());
+        let elapsed = grace::wait(position, Some(LOOK.min(Duration::from_nanos(left))));
+        let slow = SlowPath::enter();
+        deferred::ripen(&slow);
+        if done(elapsed, &slow) {
+            break true;
+        }
+        if left == 0 || elapsed {
+            break false;
+        }
+    };
+    WAITS.fetch_add(1, Relaxed);
+    WAITED_NS.fetch_add(clock::now_ns().saturating_sub(begin), Relaxed);
+    waited
+}
+
+#[cold]
+#[inline(never)]
+fn defer_other(kind: Kind, object: *mut u8, layout: Layout) {
+    if kind == Kind::Nothing {
+        return; // nothing was allocated
+    }
+    let room = || deferred::has_room_for_large(layout.size());
+    if !room() && context() == Context::Preemptible {
+        wait(|_, _| room());
+    }
+    {
+        let _slow = SlowPath::enter();
+        deferred::defer_large(object, layout);
+    }
+    push_on();
+    let slow = SlowPath::enter();
+    deferred::ripen_large(&slow);
+}
+
+/// There is no place for the entry of a destructor; see [`try_defer_drop`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no place for another deferred drop")
+    }
+}
+
+impl core::error::Error for Full {}
+
+/// Drops a boxed value once every reader has left that was active at the call.
+///
+/// The destructor runs on the allocator's worker thread; with the worker off, in [`drive`] and [`barrier`], whose callers
+/// hold no lock that a destructor wants. A destructor that panics ends the process, and [`barrier`] panics inside one.
+/// The value's entry needs memory. Without it, and in an [`atomic_section`](crate::atomic_section) when the entries made
+/// beforehand are used up, the value is leaked and counted: there use [`try_defer_drop`].
+///
+/// # Safety
+/// - `ptr` came from [`Box::into_raw`] and is not used for anything else after the call.
+/// - The value is unlinked: nobody who becomes a reader after the call can reach it.
+///
+/// # Examples
+/// ```
+/// let name = Box::into_raw(Box::new(String::from("old")));
+/// // SAFETY: from a box, and nobody else has seen it.
+/// unsafe { gracealloc::defer_drop(name) };
+/// gracealloc::barrier(); // it has been dropped
+/// ```
+pub unsafe fn defer_drop<T: ?Sized + Send + 'static>(ptr: *mut T) {
+    if !leave(destructor(ptr)) {
+        deferred::count_leaked_drop();
+    }
+}
+
+/// As [`defer_drop`], but an entry that has no place is an error, and the value is the caller's as before.
+///
+/// # Errors
+/// - [`Full`]: there is no memory for an entry, or, in an [`atomic_section`](crate::atomic_section), those that were made
+///   beforehand (64) are in use.
+///
+/// # Safety
+/// - As for [`defer_drop`]; on an error nothing was done.
+///
+/// # Examples
+/// ```
+/// let _section = gracealloc::atomic_section();
+/// # drop(_section);
+/// let value = Box::into_raw(Box::new([1, 2, 3]));
+/// // SAFETY: from a box, and nobody else has seen it.
+/// unsafe { gracealloc::try_defer_drop(value)? };
+/// # Ok::<(), gracealloc::Full>(())
+/// ```
+pub unsafe fn try_defer_drop<T: ?Sized + Send + 'static>(ptr: *mut T) -> Result<(), Full> {
+    if leave(destructor(ptr)) { Ok(()) } else { Err(Full) }
+}
+
+fn leave(destructor: Destructor) -> bool {
+    if !global::is_started() {
+        return false; // no memory to begin with
+    }
+    let left = if context::is_atomic() { deferred::leave_in_pool(destructor) } else { deferred::leave(destructor) };
+    notice();
+    left
+}
+
+/// How to drop the box behind a pointer of any kind.
+fn destructor<T: ?Sized>(ptr: *mut T) -> Destructor {
+    const { assert!(size_of::<*mut T>() <= size_of::<Object>()) };
+    let mut object = Object::uninit();
+    // SAFETY: the object has room for a pointer of any kind, as asserted; it need not be aligned like one.
+    unsafe { object.as_mut_ptr().cast::<*mut T>().write_unaligned(ptr) };
+    Destructor { function: drop_box::<T>, object }
+}
+
+/// # Safety
+/// - `object` is what [`destructor`] made of a pointer to a `T` that came from a box, and this is called once.
+unsafe fn drop_box<T: ?Sized>(object: MaybeUninit<[*mut u8; 2]>) {
+    // SAFETY: handed on to the caller.
+    unsafe { drop(Box::from_raw(object.as_ptr().cast::<*mut T>().read_unaligned())) };
+}
+
+/// Waits until everything that was deferred before the call has been given back, and dropped what is to be dropped.
+///
+/// "Before" is what happens before, on any thread. What [`synchronize`](crate::synchronize) does not do: it waits for
+/// readers, not for what other threads have in hand, and gives nothing back. A reader that never leaves makes this wait
+/// for ever.
+///
+/// # Panics
+/// - If the calling thread is a reader, or in an [`atomic_section`](crate::atomic_section): it would wait for itself.
+/// - Inside a destructor that was deferred with [`defer_drop`].
+///
+/// # Examples
+/// ```
+/// use std::alloc::{GlobalAlloc, Layout};
+///
+/// let layout = Layout::new::<u64>();
+/// // SAFETY: the layout has a size, and nobody else has seen the block.
+/// unsafe { gracealloc::deferred_free(gracealloc::GraceAlloc.alloc(layout), layout) };
+/// gracealloc::barrier();
+/// assert_eq!(gracealloc::stats().deferred_objects, 0);
+/// ```
+pub fn barrier() {
+    assert!(!deferred::is_dropping(), "gracealloc::barrier in a deferred destructor would wait for itself");
+    crate::grace_period::expect_preemptible("barrier");
+    let _errno = errno::Saved::new();
+    loop {
+        let all = deferred::seal_all();
+        grace::wait(grace::snapshot(), None);
+        deferred::ripen_patiently();
+        deferred::run_destructors(true);
+        if all {
+            return;
+        }
+    }
+}
+
+/// One step of what the worker does, for programs that have it off: seals open pages, pushes grace periods on, takes back
+/// what is due and runs destructors. Returns whether something still waits.
+///
+/// Only in preemptible context; elsewhere it does nothing but answer. It holds no lock while it runs other people's
+/// destructors, and its caller should hold none that they want.
+///
+/// # Examples
+/// ```
+/// while gracealloc::drive() {
+///     std::thread::yield_now();
+/// }
+/// ```
+pub fn drive() -> bool {
+    if context() == Context::Preemptible {
+        let _errno = errno::Saved::new();
+        deferred::maintain();
+        grace::step();
+        deferred::ripen(&SlowPath::enter());
+        deferred::run_destructors(false);
+        deferred::report_stall();
+    }
+    deferred::is_pending()
+}

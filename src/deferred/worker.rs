@@ -1,0 +1,159 @@
+//! The worker: one thread that does what nobody else came by to do.
+//!
+//! ```text
+//!   pass:   seal what has stood in open slots for a drain delay      (pages that fill by themselves need no worker)
+//!           put marked objects into pages
+//!           push grace periods on; take back what is due
+//!           run destructors; fill the reserve; let memory decay; say when a grace period stalls
+//!   sleep:  a drain delay while anything waits, else up to a second
+//! ```
+//!
+//! Under load callers push grace periods on themselves: a worker alone competes with them for a CPU, and grace periods
+//! would take scheduler slices. It takes back the pages of idle CPUs only: a busy one takes back its own.
+//!
+//! It is started and woken in preemptible context only. Atomic callers leave what they have; it looks once a second.
+
+use super::{cells, drops, pages};
+use crate::platform::event::Event;
+use crate::platform::fatal::report;
+use crate::platform::{slots, thread};
+use crate::slow_path::SlowPath;
+use crate::{cache, context, grace, slab, tunables};
+use core::ffi::c_void;
+use core::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{AcqRel, Relaxed, Release},
+};
+use core::time::Duration;
+
+/// There is a worker, or somebody starts it.
+static RUNS: AtomicBool = AtomicBool::new(false);
+/// It sleeps its long sleep.
+static IDLE: AtomicBool = AtomicBool::new(false);
+/// There is something to do.
+static WORK: Event = Event::new();
+
+/// The longest sleep.
+const IDLE_SLEEP: Duration = Duration::from_secs(1);
+/// In every so many busy passes all slots are looked at, also those that nobody noted as open.
+const LOOK_EVERYWHERE: u32 = 100;
+/// Steps of grace periods in one pass, at most: with no reader in the way two of them end one.
+const STEPS: u32 = 8;
+
+/// Makes sure that a worker looks soon. The caller may block and holds no lock of ours.
+pub(crate) fn wake() {
+    if !RUNS.load(Relaxed) && tunables::WORKER.load(Relaxed) && !RUNS.swap(true, AcqRel) {
+        if !thread::spawn(main) {
+            RUNS.store(false, Release); // the next caller tries again
+        }
+    } else if IDLE.load(Relaxed) && IDLE.swap(false, Relaxed) {
+        WORK.signal();
+    }
+}
+
+/// Makes it look now.
+pub(crate) fn hurry() {
+    wake();
+    if WORK.has_sleepers() {
+        WORK.signal();
+    }
+}
+
+/// Whether there is a worker.
+pub(crate) fn runs() -> bool {
+    RUNS.load(Relaxed)
+}
+
+extern "C" fn main(_: *mut c_void) -> *mut c_void {
+    thread::detach_from_starter();
+    let mut state = State::default();
+    loop {
+        let seen = WORK.now();
+        let waits = state.pass();
+        IDLE.store(!waits, Relaxed);
+        WORK.wait(seen, if waits { drain_delay() } else { IDLE_SLEEP });
+        IDLE.store(false, Relaxed);
+    }
+}
+
+fn drain_delay() -> Duration {
+    Duration::from_millis(tunables::DRAIN_MS.load(Relaxed))
+}
+
+/// What the worker remembers from pass to pass.
+#[derive(Default)]
+struct State {
+    passes: u32,
+}
+
+impl State {
+    /// Does all there is to do; returns whether something still waits.
+    fn pass(&mut self) -> bool {
+        self.passes = self.passes.wrapping_add(1);
+        maintain(self.passes % LOOK_EVERYWHERE == 0 || IDLE.load(Relaxed));
+        push_on();
+        take_back();
+        drops::run(false);
+        report_stall();
+        super::is_pending()
+    }
+}
+
+/// What takes locks: open pages, marks, the reserve, decay.
+pub(super) fn maintain(everywhere: bool) {
+    let slow = SlowPath::enter();
+    let open = (0..slots::cells()).filter(|&cell| cells::all()[cell as usize].open.swap(false, Relaxed) || everywhere);
+    pages::drain(open, false);
+    if slab::marks::DEFERRED.is_pending() {
+        pages::collect_marked(&slow);
+    }
+    cache::passing(&slow);
+}
+
+/// Pushes grace periods on, as long as that gets anywhere.
+fn push_on() {
+    for _ in 0..STEPS {
+        let ended = grace::ended();
+        grace::step();
+        grace::step();
+        if grace::ended() == ended {
+            break;
+        }
+    }
+}
+
+/// Takes back the pages of CPUs that have not sealed one since the last pass, and large objects.
+fn take_back() {
+    let slow = SlowPath::enter();
+    for cell in cells::all() {
+        let sealed = cell.sealed.load(Relaxed);
+        if cell.seen.swap(sealed, Relaxed) == sealed {
+            pages::ripen(cell, usize::MAX, &slow);
+        }
+    }
+    super::large::ripen(&slow);
+}
+
+/// Stall reports so far, and the age of the grace period at the last one.
+pub(super) static REPORTS: AtomicU64 = AtomicU64::new(0);
+static REPORTED: AtomicU64 = AtomicU64::new(0);
+
+/// Says so on standard error when a grace period has been running for another report period. Also for callers that push on
+/// where there is no worker.
+pub(crate) fn report_stall() {
+    let Some((domain, age)) = grace::stalled() else { return REPORTED.store(0, Relaxed) };
+    let (age, period) = (age.as_millis() as u64, tunables::STALL_REPORT_MS.load(Relaxed));
+    let reports = age / period.max(1);
+    if reports > REPORTED.swap(reports, Relaxed) {
+        REPORTS.fetch_add(1, Relaxed);
+        let _section = context::atomic_section();
+        report(format_args!("a grace period has been waiting for {age} ms for readers of {domain}"));
+    }
+}
+
+/// In the child of a fork: there is no worker.
+pub(super) fn restart() {
+    RUNS.store(false, Relaxed);
+    IDLE.store(false, Relaxed);
+    WORK.restart();
+}

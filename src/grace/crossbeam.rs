@@ -1,0 +1,64 @@
+//! The readers of crossbeam-epoch's default collector.
+//!
+//! crossbeam shows neither its epoch nor its readers, but it runs a deferred function only when every guard that existed
+//! as the function was sealed into its global queue is gone. So a grace period sends one such function as a *probe*:
+//!
+//! ```text
+//!   begin   wanted = number
+//!   help    pin; take `wanted`; defer(|| passed = number); flush       seals the probe, tries to advance the epoch,
+//!                                                                      runs what is due: also the probe, in time
+//!   over    passed >= number
+//! ```
+//!
+//! The probe is sealed after the sequence says "started" (and after its fence), so guards from before are waited for; one
+//! that pins later fences, and sees what was unlinked before. It stands behind older garbage in a queue: the length
+//! of a grace period includes crossbeam's backlog.
+//!
+//! `pin` and `flush` allocate and run other crates' destructors: they are called with no lock of ours, and never from an
+//! allocation or a free.
+
+use super::domain::Domain;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Release},
+};
+
+pub(super) struct Crossbeam {
+    /// The grace period that has no probe yet; 0 when there is none.
+    wanted: AtomicU64,
+    /// The newest one whose probe has come through.
+    passed: AtomicU64,
+}
+
+pub(super) static CROSSBEAM: Crossbeam = Crossbeam { wanted: AtomicU64::new(0), passed: AtomicU64::new(0) };
+
+impl Domain for Crossbeam {
+    fn name(&self) -> &'static str {
+        "crossbeam-epoch"
+    }
+
+    fn begin(&self, number: u64) {
+        self.wanted.store(number, Release); // Release: who takes it in `help` seals after "started"
+    }
+
+    fn help(&self, number: u64) {
+        if self.is_over(number) {
+            return;
+        }
+        let guard = crossbeam_epoch::pin();
+        // AcqRel: one helper sends the probe; pairs with `begin`.
+        let wanted = self.wanted.swap(0, AcqRel);
+        if wanted != 0 {
+            guard.defer(move || CROSSBEAM.passed.fetch_max(wanted, Release));
+        }
+        guard.flush();
+    }
+
+    fn is_over(&self, number: u64) -> bool {
+        self.passed.load(Acquire) >= number // Acquire: pairs with the Release in the probe
+    }
+
+    fn restart(&self, number: u64) {
+        self.begin(number);
+    }
+}

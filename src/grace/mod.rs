@@ -1,0 +1,240 @@
+//! Grace periods: intervals in which every reader active at their start has left.
+//!
+//! ```text
+//!   snapshot, has_elapsed     positions in one sequence           any context
+//!   demand                    somebody wants a position reached   any context
+//!   step                      pushes on what is demanded          only where foreign code may run; see below
+//!
+//!   step:   help          each domain, without a lock: crossbeam's queue moves on
+//!           advance       under the driver's try-lock: end the grace period if all domains are through,
+//!                         begin the next if one is demanded
+//!           help          the one just begun
+//! ```
+//!
+//! Nobody waits for the driver's lock, and no step blocks: whoever may, pushes on by one. While crossbeam is entered the
+//! thread is *helping*: what runs there (other crates' destructors) may defer and free, but does not help in turn.
+
+mod crossbeam;
+mod domain;
+mod sequence;
+
+use crate::platform::clock;
+use crate::platform::event::Event;
+use crate::platform::thread;
+use core::cell::Cell;
+use core::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
+use core::time::Duration;
+use crossbeam::CROSSBEAM;
+use domain::Domain;
+use sequence::Sequence;
+
+/// A word that is alone on its cache lines: each of these is written by many and read by all.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+static SEQUENCE: Apart<Sequence> = Apart(Sequence::new());
+/// The highest position that anybody wants reached.
+static DEMAND: Apart<AtomicU64> = Apart(AtomicU64::new(0));
+/// The driver's try-lock.
+static DRIVER: AtomicBool = AtomicBool::new(false);
+/// When the running grace period began, in milliseconds.
+static BEGAN: AtomicU64 = AtomicU64::new(0);
+/// A grace period ended.
+static ENDED: Event = Event::new();
+/// Threads in `step`, and whether a fork wants them out.
+static HELPERS: Apart<AtomicU32> = Apart(AtomicU32::new(0));
+static FORKING: AtomicBool = AtomicBool::new(false);
+
+static DOMAINS: [&dyn Domain; 1] = [&CROSSBEAM];
+
+thread_local! {
+    /// This thread is inside `step`.
+    static HELPING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The position at which a whole grace period has passed since now.
+pub(crate) fn snapshot() -> u64 {
+    SEQUENCE.0.snapshot()
+}
+
+/// Whether a position has been reached.
+pub(crate) fn has_elapsed(position: u64) -> bool {
+    SEQUENCE.0.has_elapsed(position)
+}
+
+/// Wants a position reached.
+pub(crate) fn demand(position: u64) {
+    // Relaxed, and looked at first: one write for each grace period. A driver that misses it is followed by another step.
+    if DEMAND.0.load(Relaxed) < position {
+        DEMAND.0.fetch_max(position, Relaxed);
+    }
+}
+
+/// Whether a grace period runs or is wanted.
+pub(crate) fn is_wanted() -> bool {
+    SEQUENCE.0.running().is_some() || !has_elapsed(DEMAND.0.load(Relaxed))
+}
+
+/// Grace periods that have ended.
+pub(crate) fn ended() -> u64 {
+    SEQUENCE.0.ended()
+}
+
+/// Whether this thread is in crossbeam on our behalf.
+pub(crate) fn is_helping() -> bool {
+    HELPING.get()
+}
+
+/// Pushes on what is wanted, by one step. Runs crossbeam and, there, other crates' destructors: the caller may block, is
+/// no reader, and holds no lock of ours.
+pub(crate) fn step() {
+    if !is_wanted() {
+        return;
+    }
+    if let Some(_helping) = Helping::enter() {
+        help();
+        if advance() {
+            help();
+        }
+    }
+}
+
+fn help() {
+    if let Some(number) = SEQUENCE.0.running() {
+        DOMAINS.iter().for_each(|domain| domain.help(number));
+    }
+}
+
+/// Ends the running grace period if it is over, and begins the next if one is wanted. Returns whether it began one.
+fn advance() -> bool {
+    // Acquire and Release: the driver sees what the last one did.
+    if DRIVER.swap(true, Acquire) {
+        return false;
+    }
+    if let Some(number) = SEQUENCE.0.running()
+        && DOMAINS.iter().all(|domain| domain.is_over(number))
+    {
+        SEQUENCE.0.end();
+        ENDED.signal();
+    }
+    let begins = SEQUENCE.0.running().is_none() && !has_elapsed(DEMAND.0.load(Relaxed));
+    if begins {
+        BEGAN.store(clock::now_ms(), Relaxed);
+        let number = SEQUENCE.0.begin();
+        DOMAINS.iter().for_each(|domain| domain.begin(number));
+    }
+    DRIVER.store(false, Release);
+    begins
+}
+
+/// A thread inside crossbeam on our behalf, at most once at a time.
+struct Helping;
+
+impl Helping {
+    fn enter() -> Option<Self> {
+        if HELPING.get() {
+            return None;
+        }
+        // SeqCst, here and in `lock_all`: either this thread sees the fork, or the fork waits for it.
+        HELPERS.0.fetch_add(1, SeqCst);
+        if FORKING.load(SeqCst) {
+            HELPERS.0.fetch_sub(1, SeqCst);
+            return None;
+        }
+        HELPING.set(true);
+        Some(Self)
+    }
+}
+
+impl Drop for Helping {
+    fn drop(&mut self) {
+        HELPING.set(false);
+        HELPERS.0.fetch_sub(1, SeqCst);
+    }
+}
+
+/// A grace period that does not end: the domain that holds it up, and for how long it has been running.
+pub(crate) fn stalled() -> Option<(&'static str, Duration)> {
+    let number = SEQUENCE.0.running()?;
+    let domain = DOMAINS.iter().find(|domain| !domain.is_over(number))?;
+    Some((domain.name(), Duration::from_millis(clock::now_ms().saturating_sub(BEGAN.load(Relaxed)))))
+}
+
+/// The first looks at a position only let others run, later ones sleep.
+const EAGER: u32 = 20;
+/// How long a waiter sleeps before it pushes on again.
+const NAPS: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(1)];
+
+/// Pushes on until the position is reached, or `limit` is over; false then. As for [`step`].
+pub(crate) fn wait(position: u64, limit: Option<Duration>) -> bool {
+    demand(position);
+    let begin = clock::now_ns();
+    for n in 0.. {
+        let seen = ENDED.now();
+        step();
+        if has_elapsed(position) {
+            return true;
+        }
+        let waited = Duration::from_nanos(clock::now_ns().saturating_sub(begin));
+        let left = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(waited));
+        if left.is_zero() {
+            return false;
+        }
+        nap(n, seen, left);
+    }
+    false
+}
+
+/// One pause of a wait, its `n`-th: until a grace period ends (since `seen`), or for a short time.
+fn nap(n: u32, seen: u32, left: Duration) {
+    match n {
+        0..EAGER => thread::pause(),
+        _ => ENDED.wait(seen, left.min(NAPS[usize::from(n >= 2 * EAGER)])),
+    }
+}
+
+/// Waits until others have reached the position, without entering crossbeam; false when `limit` is over.
+pub(crate) fn wait_for_others(position: u64, limit: Duration) -> bool {
+    demand(position);
+    let begin = clock::now_ns();
+    loop {
+        let seen = ENDED.now();
+        let waited = Duration::from_nanos(clock::now_ns().saturating_sub(begin));
+        if has_elapsed(position) || waited >= limit {
+            return has_elapsed(position);
+        }
+        ENDED.wait(seen, limit - waited);
+    }
+}
+
+/// How long a fork waits for helpers to leave crossbeam. One that does not come out in time (foreign destructors) is pinned
+/// in the child for ever, as any reader on another thread is.
+const FORK_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Before a fork: no helper is inside crossbeam, and none holds the driver's lock.
+pub(crate) fn lock_all() {
+    FORKING.store(true, SeqCst);
+    let (begin, mine) = (clock::now_ns(), u32::from(HELPING.get()));
+    let patience = FORK_PATIENCE.as_nanos() as u64;
+    while HELPERS.0.load(SeqCst) > mine && clock::now_ns().saturating_sub(begin) < patience {
+        thread::pause();
+    }
+}
+
+/// After it.
+pub(crate) fn unlock_all() {
+    FORKING.store(false, SeqCst);
+}
+
+/// In the child: only this thread is left.
+pub(crate) fn restart() {
+    HELPERS.0.store(u32::from(HELPING.get()), SeqCst);
+    DRIVER.store(false, Release);
+    ENDED.restart();
+    if let Some(number) = SEQUENCE.0.running() {
+        DOMAINS.iter().for_each(|domain| domain.restart(number));
+    }
+}

@@ -1,0 +1,135 @@
+//! Waiting for readers, and positions in the sequence of grace periods.
+
+use crate::context::{Context, context};
+use crate::grace;
+use crate::platform::errno;
+use core::fmt;
+use core::time::Duration;
+
+/// Waits until every reader has left that is active now.
+///
+/// Readers are threads that hold a guard of crossbeam-epoch's default collector. Those that begin later are not waited
+/// for, so this ends even if there is always one. What was deferred is not necessarily given back when it returns: that
+/// is [`barrier`](crate::barrier).
+///
+/// A reader that never leaves makes it wait for ever; [`synchronize_timeout`] does not.
+///
+/// # Panics
+/// - If the calling thread is a reader, or in an [`atomic_section`](crate::atomic_section): it would wait for itself.
+///
+/// # Examples
+/// ```
+/// gracealloc::synchronize();
+/// ```
+pub fn synchronize() {
+    expect_preemptible("synchronize");
+    let _errno = errno::Saved::new();
+    grace::wait(grace::snapshot(), None);
+}
+
+/// As [`synchronize`], but gives up after `limit`.
+///
+/// # Errors
+/// - [`Stalled`]: a reader has not left in time.
+///
+/// # Panics
+/// - As [`synchronize`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// let (held, hold) = std::sync::mpsc::channel::<()>();
+/// let (pinned, is_pinned) = std::sync::mpsc::channel();
+/// let reader = std::thread::spawn(move || {
+///     let _guard = crossbeam_epoch::pin();
+///     pinned.send(()).unwrap();
+///     let _ = hold.recv();
+/// });
+/// is_pinned.recv().unwrap();
+/// let stalled = gracealloc::synchronize_timeout(Duration::from_millis(20)).unwrap_err();
+/// assert_eq!(stalled.domain, "crossbeam-epoch");
+/// drop(held);
+/// reader.join().unwrap();
+/// assert!(gracealloc::synchronize_timeout(Duration::from_secs(60)).is_ok());
+/// ```
+pub fn synchronize_timeout(limit: Duration) -> Result<(), Stalled> {
+    expect_preemptible("synchronize_timeout");
+    let _errno = errno::Saved::new();
+    if grace::wait(grace::snapshot(), Some(limit)) {
+        return Ok(());
+    }
+    let (domain, age) = grace::stalled().unwrap_or(("no domain any more", Duration::ZERO));
+    Err(Stalled { domain, age })
+}
+
+/// A grace period did not end in time; see [`synchronize_timeout`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stalled {
+    /// The kind of reader that it waits for.
+    pub domain: &'static str,
+    /// How long it has been running. (Of crossbeam's readers nothing more can be known: not which thread it is.)
+    pub age: Duration,
+}
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a grace period has been waiting for {:?} for readers of {}", self.age, self.domain)
+    }
+}
+
+impl core::error::Error for Stalled {}
+
+/// A position in the sequence of grace periods: it has *elapsed* when every reader has left that was active when it was
+/// taken.
+///
+/// The kernel's `get_state_synchronize_rcu()` and `poll_state_synchronize_rcu()`.
+///
+/// # Examples
+/// ```
+/// use gracealloc::GraceCookie;
+///
+/// let cookie = GraceCookie::now();
+/// cookie.wait();
+/// assert!(cookie.is_elapsed());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GraceCookie(u64);
+
+impl GraceCookie {
+    /// The position now. It alone starts no grace period: that is for [`wait`](Self::wait), and for deferrals.
+    pub fn now() -> Self {
+        Self(grace::snapshot())
+    }
+
+    /// Whether a whole grace period has passed since. Where the caller may, it pushes a running one on by a step.
+    pub fn is_elapsed(&self) -> bool {
+        if !grace::has_elapsed(self.0) && context() == Context::Preemptible {
+            let _errno = errno::Saved::new();
+            grace::step();
+        }
+        grace::has_elapsed(self.0)
+    }
+
+    /// Waits for it.
+    ///
+    /// # Panics
+    /// - As [`synchronize`], unless it has elapsed.
+    pub fn wait(&self) {
+        if !grace::has_elapsed(self.0) {
+            expect_preemptible("GraceCookie::wait");
+            let _errno = errno::Saved::new();
+            grace::wait(self.0, None);
+        }
+    }
+}
+
+/// Refuses callers that would wait for themselves.
+pub(crate) fn expect_preemptible(what: &str) {
+    match context() {
+        Context::Preemptible => {}
+        Context::Reader => panic!("gracealloc::{what} by a reader would wait for itself"),
+        Context::Atomic => panic!("gracealloc::{what} in an atomic section must not block"),
+    }
+}
