@@ -5,7 +5,6 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use crate::shim as gracealloc;
 use crate::{os, require};
 
 /// Destructors that have run in this process.

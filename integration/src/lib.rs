@@ -37,7 +37,6 @@ pub mod exchange;
 pub mod random;
 pub mod raw_thread;
 pub mod runner;
-pub mod shim;
 pub mod timer;
 
 pub use block::{Block, View};

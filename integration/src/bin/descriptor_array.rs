@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use crossbeam_epoch as epoch;
 use fastrand::Rng;
-use integration::shim::{self as gracealloc, Config, Context, GraceAlloc};
+use gracealloc::{Config, Context, GraceAlloc};
 use integration::timer::{self, Timer};
 use integration::{Block, Summary, fatal, random, require};
 

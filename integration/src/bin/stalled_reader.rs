@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_epoch as epoch;
 use fastrand::Rng;
-use integration::shim::{self as gracealloc, Config, Context, GraceAlloc, Stats};
+use gracealloc::{Config, Context, GraceAlloc, Stats};
 use integration::{Block, Ledger, Summary, View, fatal, random, require};
 
 #[global_allocator]

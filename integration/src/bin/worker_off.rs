@@ -14,8 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_epoch as epoch;
+use gracealloc::{Config, GraceAlloc, GraceCookie};
 use integration::counted::{self, Counted};
-use integration::shim::{self as gracealloc, Config, GraceAlloc, GraceCookie};
 use integration::{Block, Summary, View, fatal, os, require};
 
 #[global_allocator]
