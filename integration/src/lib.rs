@@ -13,6 +13,7 @@
 //! ledger     address -> id of the live object, outside of the allocator under test
 //! block      an allocation filled with a pattern of its id
 //! heap       blocks and ledger together, with counts
+//! child      forked children
 //! exchange   cells in which threads and signal handlers hand blocks over
 //! random     seeds that are printed, sizes skewed to small
 //! raw_thread a thread on which nothing has run yet
@@ -29,6 +30,7 @@ pub mod fixed;
 pub mod ledger;
 
 pub mod block;
+pub mod child;
 
 pub mod heap;
 
