@@ -34,7 +34,8 @@ const VANISHED: u64 = 5;
 /// How deep children fork in turn.
 const DEPTH: u32 = 2;
 const FLOODERS: u64 = 2;
-const BUDGET: usize = 16 << 20;
+/// More than is ever pending: nobody waits for it, in children that stall neither.
+const BUDGET: usize = 512 << 20;
 /// Whoever waits that long waits in vain.
 const LATE: Duration = Duration::from_secs(15);
 /// After that a child may say that it stalls.
