@@ -118,10 +118,8 @@ fn overflow(class: SizeClass, object: *mut u8) {
 
 /// Sees to it that somebody looks after what waits.
 fn notice() {
-    if !context::is_atomic() {
-        let _errno = errno::Saved::new();
-        deferred::wake_worker();
-    }
+    let _errno = errno::Saved::new();
+    if context::is_atomic() { deferred::want_worker() } else { deferred::wake_worker() }
 }
 
 /// Pushes grace periods on, or has the worker do it.
@@ -130,7 +128,7 @@ fn push_on() {
     match context() {
         Context::Preemptible => step(),
         Context::Reader => deferred::hurry(),
-        Context::Atomic => {}
+        Context::Atomic => deferred::want_worker(),
     }
 }
 

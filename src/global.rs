@@ -10,7 +10,7 @@
 
 use crate::context;
 use crate::platform::lock::Lock;
-use crate::platform::{fork, load, pin};
+use crate::platform::{errno, fork, load, pin};
 use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
 use crate::{cache, config, deferred, grace, slab, tunables};
@@ -174,7 +174,16 @@ fn free_slow(class: SizeClass, object: *mut u8) {
     if !is_started() {
         return; // no memory to begin with, so this cannot be ours
     }
+    wake_worker();
     cache::free_slow(class, object);
+}
+
+/// Starts or wakes the worker for atomic callers that have left something for it.
+fn wake_worker() {
+    if deferred::is_worker_wanted() && !context::is_atomic() {
+        let _errno = errno::Saved::new();
+        deferred::wake_worker();
+    }
 }
 
 /// One thread at a time gives back what is cached and tries again: while one purges, what is being purged cannot be
@@ -184,6 +193,7 @@ static RECLAIM: Lock<()> = Lock::new(());
 /// Tries; without memory gives back what the caches hold, and tries once more.
 fn or_reclaim(attempt: impl Fn(&SlowPath) -> *mut u8) -> *mut u8 {
     finish_start();
+    wake_worker();
     let slow = SlowPath::enter();
     let object = attempt(&slow);
     if !object.is_null() || !slow.may_block() {

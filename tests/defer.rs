@@ -1,26 +1,397 @@
-//! Deferred frees from the outside: what comes back, when, and what the statistics say.
+//! Deferred frees from the outside, each cell of the table of contexts among them: what comes back, when, who waits.
+//!
+//! The heap is one per process, so the tests take turns; the counters of `stats()` say which way a call went.
 
-use gracealloc::{GraceAlloc, barrier, deferred_free, deferred_free_bulk, stats};
+#![cfg(not(miri))]
+
+use gracealloc::*;
 use std::alloc::{GlobalAlloc, Layout};
+use std::collections::HashSet;
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static GLOBAL: GraceAlloc = GraceAlloc;
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits for this test's turn and starts with nothing pending and the options as they are by default.
+fn turn() -> MutexGuard<'static, ()> {
+    let guard = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    configure(Config::new().budget_bytes(0).wait_limit(Duration::from_millis(100))).unwrap();
+    barrier();
+    guard
+}
+
+/// No page is to be had from here on.
+fn no_budget() {
+    configure(Config::new().budget_bytes(1)).unwrap();
+}
+
+/// A class that nothing else here uses.
+const LAYOUT: Layout = Layout::new::<[u64; 56]>();
+const LARGE: Layout = Layout::new::<[u8; 200_000]>();
 
 fn alloc(layout: Layout) -> *mut u8 {
     // SAFETY: the layout has a size.
     unsafe { GraceAlloc.alloc(layout) }
 }
 
+fn defer(ptr: *mut u8, layout: Layout) {
+    // SAFETY: callers pass what `alloc` gave them, once; nobody else has seen it.
+    unsafe { deferred_free(ptr, layout) }
+}
+
+/// A thread that holds a guard of crossbeam's until it is told to leave.
+struct Reader(mpsc::Sender<()>, JoinHandle<()>);
+
+impl Reader {
+    fn enter() -> Self {
+        let (leave, left) = mpsc::channel();
+        let (entered, has_entered) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let _guard = crossbeam_epoch::pin();
+            entered.send(()).unwrap();
+            let _ = left.recv();
+        });
+        has_entered.recv().unwrap();
+        Self(leave, thread)
+    }
+
+    fn leave(self) {
+        drop(self.0);
+        self.1.join().unwrap();
+    }
+}
+
+/// Waits for what must come true by itself.
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{what}: {}", stats());
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn a_barrier_brings_everything_back() {
+    let _turn = turn();
     for size in [16, 64, 1000, 32 << 10, 100_000] {
         let layout = Layout::from_size_align(size, 8).unwrap();
         let objects: Vec<_> = (0..1000).map(|_| alloc(layout)).collect();
         // SAFETY: nobody else has seen them.
         unsafe { deferred_free_bulk(&objects, layout) };
-        assert!(stats().deferred_objects > 0);
         barrier();
-        assert_eq!(stats().deferred_objects, 0, "{}", stats());
-        assert_eq!(stats().deferred_bytes, 0, "{}", stats());
+        assert_eq!((stats().deferred_objects, stats().deferred_bytes), (0, 0), "{}", stats());
     }
+}
+
+#[test]
+fn nothing_comes_back_while_a_reader_may_see_it() {
+    let _turn = turn();
+    let reader = Reader::enter();
+    let deferred: HashSet<_> = (0..5000).map(|_| alloc(LAYOUT)).collect();
+    deferred.iter().for_each(|&p| defer(p, LAYOUT));
+    let others: Vec<_> = (0..20_000).map(|_| alloc(LAYOUT)).collect();
+    assert!(others.iter().all(|p| !deferred.contains(p)), "handed out again under a reader's eyes");
+    assert!(stats().deferred_objects >= 5000, "{}", stats());
+    reader.leave();
+    barrier();
+    assert_eq!(stats().deferred_objects, 0);
+    let again: Vec<_> = (0..20_000).map(|_| alloc(LAYOUT)).collect();
+    assert!(again.iter().any(|p| deferred.contains(p)), "and then it is used again");
+    // SAFETY: allocated above, once each.
+    others.into_iter().chain(again).for_each(|p| unsafe { GraceAlloc.dealloc(p, LAYOUT) });
+}
+
+#[test]
+fn a_page_that_is_not_full_comes_back_by_itself() {
+    let _turn = turn();
+    defer(alloc(LAYOUT), LAYOUT);
+    eventually("the worker seals it", || stats().deferred_objects == 0);
+}
+
+#[test]
+fn pages_come_back_whole() {
+    let _turn = turn();
+    let before = stats();
+    for _ in 0..200_000 {
+        defer(alloc(LAYOUT), LAYOUT);
+    }
+    let after = stats();
+    assert!(after.pages_recycled - before.pages_recycled > 100, "{after}");
+    assert_eq!(after.deferred_marks, before.deferred_marks, "no page was missing");
+    assert_eq!(after.inline_waits, before.inline_waits, "nobody waited");
+}
+
+#[test]
+fn without_a_page_a_preemptible_caller_waits_for_a_grace_period_and_frees() {
+    let _turn = turn();
+    no_budget();
+    let before = stats();
+    defer(alloc(LAYOUT), LAYOUT);
+    let after = stats();
+    assert_eq!(after.inline_waits, before.inline_waits + 1);
+    assert!(after.grace_periods > before.grace_periods);
+    assert_eq!((after.deferred_marks, after.deferred_objects), (before.deferred_marks, 0), "{after}");
+}
+
+#[test]
+fn a_preemptible_caller_waits_no_longer_than_the_limit() {
+    let _turn = turn();
+    no_budget();
+    configure(Config::new().wait_limit(Duration::from_millis(30))).unwrap();
+    let (reader, before, begin) = (Reader::enter(), stats(), Instant::now());
+    defer(alloc(LAYOUT), LAYOUT);
+    assert!(begin.elapsed() >= Duration::from_millis(30), "it could not be freed before that");
+    let after = stats();
+    assert_eq!(after.inline_waits, before.inline_waits + 1);
+    assert_eq!(after.deferred_marks, before.deferred_marks + 1, "and then it was marked");
+    assert_eq!((after.marked_objects, after.marked_bytes), (1, LAYOUT.size() as u64), "{after}");
+    reader.leave();
+    configure(Config::new().budget_bytes(0)).unwrap();
+    barrier();
+    assert_eq!(stats().marked_objects, 0);
+}
+
+/// A reader that leaves while a caller waits releases it.
+#[test]
+fn a_caller_that_waits_goes_on_when_the_reader_leaves() {
+    let _turn = turn();
+    no_budget();
+    configure(Config::new().wait_limit(Duration::from_secs(3600))).unwrap();
+    let (reader, before) = (Reader::enter(), stats());
+    let object = alloc(LAYOUT).expose_provenance();
+    let caller = thread::spawn(move || defer(std::ptr::with_exposed_provenance_mut(object), LAYOUT));
+    thread::sleep(Duration::from_millis(50));
+    assert!(!caller.is_finished());
+    reader.leave();
+    caller.join().unwrap();
+    assert_eq!(stats().deferred_marks, before.deferred_marks, "it was freed, not marked");
+}
+
+#[test]
+fn without_a_page_readers_and_atomic_callers_mark_and_never_wait() {
+    let _turn = turn();
+    for context in [Context::Reader, Context::Atomic] {
+        no_budget();
+        let objects: Vec<_> = (0..1000).map(|_| alloc(LAYOUT)).collect();
+        let before = stats();
+        {
+            let _guard = (context == Context::Reader).then(crossbeam_epoch::pin);
+            let _section = (context == Context::Atomic).then(atomic_section);
+            objects.iter().for_each(|&p| defer(p, LAYOUT));
+        }
+        let after = stats();
+        assert_eq!(after.deferred_marks - before.deferred_marks, 1000, "{context:?}");
+        assert_eq!(after.inline_waits, before.inline_waits, "{context:?}");
+        configure(Config::new().budget_bytes(0)).unwrap();
+        barrier();
+        assert_eq!((stats().marked_objects, stats().deferred_objects), (0, 0), "{context:?}: {}", stats());
+    }
+}
+
+#[test]
+fn atomic_callers_get_pages_and_leave_crossbeam_alone() {
+    let _turn = turn();
+    let objects: Vec<_> = (0..10_000).map(|_| alloc(LAYOUT)).collect();
+    let before = stats();
+    let section = atomic_section();
+    objects.iter().for_each(|&p| defer(p, LAYOUT));
+    drop(section);
+    let after = stats();
+    assert!(after.deferred_objects + after.marked_objects >= 10_000, "{after}");
+    assert!(after.deferred_objects - before.deferred_objects > 1000, "the reserve's magazines became pages: {after}");
+    eventually("the worker takes them back", || stats().deferred_objects + stats().marked_objects == 0);
+}
+
+#[test]
+fn large_objects_wait_too() {
+    let _turn = turn();
+    let reader = Reader::enter();
+    let before = stats();
+    (0..50).for_each(|_| defer(alloc(LARGE), LARGE));
+    assert_eq!(stats().deferred_bytes - before.deferred_bytes, 50 * LARGE.size() as u64);
+    assert_eq!(stats().large_objects, before.large_objects + 50, "still held");
+    reader.leave();
+    barrier();
+    assert_eq!(stats().large_objects, before.large_objects);
+}
+
+#[test]
+fn the_budget_holds_for_large_objects() {
+    let _turn = turn();
+    configure(Config::new().budget_bytes(4 << 20).wait_limit(Duration::from_millis(5))).unwrap();
+    let (reader, before) = (Reader::enter(), stats());
+    (0..16).for_each(|_| defer(alloc(LARGE), LARGE));
+    assert_eq!(stats().inline_waits, before.inline_waits, "3.2 MB of 4");
+    (0..4).for_each(|_| defer(alloc(LARGE), LARGE));
+    assert!(stats().inline_waits > before.inline_waits, "{}", stats());
+    reader.leave();
+    barrier();
+    assert_eq!(stats().deferred_bytes, 0);
+}
+
+#[test]
+fn what_has_come_back_is_not_charged_any_more() {
+    let _turn = turn();
+    configure(Config::new().budget_bytes(4 << 20)).unwrap();
+    let before = stats();
+    for _ in 0..40 {
+        (0..1000).for_each(|_| defer(alloc(LAYOUT), LAYOUT));
+        (0..4).for_each(|_| defer(alloc(LARGE), LARGE));
+        barrier();
+    }
+    assert_eq!(stats().inline_waits, before.inline_waits, "50 MB went through 4: {}", stats());
+}
+
+#[test]
+fn the_budget_bounds_what_waits_in_pages() {
+    let _turn = turn();
+    let budget = 2 << 20;
+    configure(Config::new().budget_bytes(budget).wait_limit(Duration::ZERO)).unwrap();
+    let (reader, before) = (Reader::enter(), stats());
+    (0..20_000).for_each(|_| defer(alloc(LAYOUT), LAYOUT));
+    let after = stats();
+    assert!(after.deferred_bytes <= budget as u64 && after.deferred_bytes > budget as u64 / 2, "{after}");
+    let (waiting, marked) = (after.deferred_objects, after.marked_objects);
+    assert_eq!(waiting + marked, 20_000, "each is in a page or marked: {after}");
+    assert_eq!(after.deferred_marks - before.deferred_marks, marked);
+    reader.leave();
+    barrier();
+    assert_eq!((stats().deferred_objects, stats().marked_objects), (0, 0), "{}", stats());
+}
+
+#[test]
+fn zero_sizes_and_nulls_are_nothing() {
+    let _turn = turn();
+    defer(std::ptr::null_mut(), LAYOUT);
+    defer(std::ptr::dangling_mut(), Layout::new::<()>());
+    assert_eq!(stats().deferred_objects, 0);
+}
+
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+struct Counted(thread::ThreadId);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        assert_ne!(self.0, thread::current().id(), "destructors run on the worker");
+        DROPPED.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn destructors_run_on_the_worker_once_readers_have_left() {
+    let _turn = turn();
+    let (reader, before, me) = (Reader::enter(), DROPPED.load(SeqCst), thread::current().id());
+    // SAFETY: from boxes, and nobody else has seen them.
+    unsafe {
+        defer_drop(Box::into_raw(Box::new(Counted(me))));
+        defer_drop::<[Counted]>(Box::into_raw(Box::new([Counted(me), Counted(me)])));
+        defer_drop::<dyn Send>(Box::into_raw(Box::new(Counted(me))));
+    }
+    thread::sleep(Duration::from_millis(30));
+    assert_eq!(DROPPED.load(SeqCst), before);
+    reader.leave();
+    eventually("all are dropped", || DROPPED.load(SeqCst) == before + 4);
+}
+
+#[test]
+fn more_drops_than_the_queue_holds_are_all_run() {
+    let _turn = turn();
+    static SUM: AtomicUsize = AtomicUsize::new(0);
+    struct Adds(usize);
+    impl Drop for Adds {
+        fn drop(&mut self) {
+            SUM.fetch_add(self.0, SeqCst);
+        }
+    }
+    let reader = Reader::enter();
+    // SAFETY: from boxes, and nobody else has seen them.
+    (1..=10_000).for_each(|n| unsafe { defer_drop(Box::into_raw(Box::new(Adds(n)))) });
+    assert_eq!(SUM.load(SeqCst), 0);
+    reader.leave();
+    barrier();
+    assert_eq!(SUM.load(SeqCst), 10_000 * 10_001 / 2);
+    assert_eq!((stats().drops_pending, stats().leaked_drops), (0, 0));
+}
+
+#[test]
+fn an_atomic_caller_is_told_when_there_is_no_place_for_a_drop() {
+    let _turn = turn();
+    let reader = Reader::enter();
+    let values: Vec<_> = (0..100).map(|n| Box::into_raw(Box::new(n))).collect();
+    let section = atomic_section();
+    // SAFETY: from boxes; those that found no place are taken back below.
+    let (left, refused): (Vec<_>, Vec<_>) =
+        values.into_iter().partition(|&value| unsafe { try_defer_drop(value).is_ok() });
+    drop(section);
+    assert!(left.len() >= 64 && !refused.is_empty(), "{} left", left.len());
+    // SAFETY: an error changes nothing.
+    refused.into_iter().for_each(|value| drop(unsafe { Box::from_raw(value) }));
+    reader.leave();
+    barrier();
+    assert_eq!(stats().drops_pending, 0);
+}
+
+#[test]
+fn a_cookie_elapses_when_its_readers_have_left() {
+    let _turn = turn();
+    let reader = Reader::enter();
+    let cookie = GraceCookie::now();
+    assert!(synchronize_timeout(Duration::from_millis(20)).is_err());
+    assert!(!cookie.is_elapsed());
+    reader.leave();
+    cookie.wait();
+    assert!(cookie.is_elapsed());
+    assert!(!GraceCookie::now().is_elapsed(), "and a new one has not");
+}
+
+#[test]
+fn who_would_wait_for_itself_is_refused() {
+    let _turn = turn();
+    let guard = crossbeam_epoch::pin();
+    assert!(catch_unwind(synchronize).is_err());
+    assert!(catch_unwind(barrier).is_err());
+    assert!(!GraceCookie::now().is_elapsed());
+    drop(guard);
+    let section = atomic_section();
+    // The message of a panic is allocated: in an atomic section from the caches, which have it.
+    assert!(catch_unwind(synchronize).is_err());
+    assert!(catch_unwind(|| GraceCookie::now().wait()).is_err());
+    drop(section);
+    synchronize();
+}
+
+#[test]
+fn a_stalled_grace_period_is_reported() {
+    let _turn = turn();
+    configure(Config::new().stall_report(Duration::from_millis(20))).unwrap();
+    let (reader, before) = (Reader::enter(), stats().stall_reports);
+    defer(alloc(LAYOUT), LAYOUT);
+    eventually("twice", || stats().stall_reports >= before + 2);
+    reader.leave();
+    configure(Config::new().stall_report(Duration::from_secs(10))).unwrap();
+}
+
+/// Barriers on several threads at once, beside threads that defer: each finds its own thread's deferrals given back.
+#[test]
+fn barriers_do_not_hinder_each_other() {
+    let _turn = turn();
+    thread::scope(|s| {
+        for _ in 0..4 {
+            s.spawn(|| {
+                for round in 0..50 {
+                    (0..100 + round).for_each(|_| defer(alloc(LAYOUT), LAYOUT));
+                    barrier();
+                }
+            });
+        }
+    });
+    barrier();
+    assert_eq!(stats().deferred_objects, 0);
 }

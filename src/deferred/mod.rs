@@ -34,7 +34,9 @@ pub(crate) use counts::{counts, pending_objects};
 pub(crate) use drops::{Destructor, Object, is_dropping, leave, leave_in_pool, run as run_destructors};
 pub(crate) use large::has_room as has_room_for_large;
 pub(crate) use pages::Deferred;
-pub(crate) use worker::{hurry, report_stall, runs as worker_runs, wake as wake_worker};
+pub(crate) use worker::{
+    hurry, is_wanted as is_worker_wanted, report_stall, runs as worker_runs, wake as wake_worker, want as want_worker,
+};
 
 /// Sets the records of the CPUs up; false without memory. After the slots. Never blocks.
 pub(crate) fn init() -> bool {
@@ -154,4 +156,31 @@ pub(crate) unsafe fn unlock_all() {
         in_transit::unlock_all();
     }
     grace::unlock_all();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GraceAlloc;
+    use core::alloc::GlobalAlloc;
+    use core::sync::atomic::AtomicBool;
+    use core::time::Duration;
+    use std::thread;
+
+    #[test]
+    fn a_barrier_waits_for_what_others_have_in_hand() {
+        static SEALED: AtomicBool = AtomicBool::new(false);
+        let layout = Layout::new::<[u64; 4]>();
+        // SAFETY: the layout has a size; freed once. From here on there are cells.
+        unsafe { GraceAlloc.dealloc(GraceAlloc.alloc(layout), layout) };
+        let in_hand = in_transit::InTransit::enter(cells::here().unwrap());
+        let barrier = thread::spawn(|| {
+            seal_all();
+            SEALED.store(true, Relaxed);
+        });
+        thread::sleep(Duration::from_millis(50));
+        assert!(!SEALED.load(Relaxed), "a page in hand was not waited for");
+        drop(in_hand);
+        barrier.join().unwrap();
+    }
 }

@@ -153,7 +153,7 @@ fn note_open() {
 /// Whether this caller is to push grace periods on: at every so many sealed pages, and at each one under pressure.
 fn is_time_to_help(cell: &Cell) -> bool {
     let every = u64::from(crate::tunables::HELP_PAGES.load(Relaxed));
-    every != 0 && (cell.sealed.load(Relaxed) % every == 0 || budget::is_pressed())
+    every != 0 && (cell.sealed.load(Relaxed).is_multiple_of(every) || budget::is_pressed())
 }
 
 /// Takes back up to `limit` pages of a cell whose time has come: they are full magazines of the depot then.

@@ -22,7 +22,7 @@ use crate::{cache, context, grace, slab, tunables};
 use core::ffi::c_void;
 use core::sync::atomic::{
     AtomicBool, AtomicU64,
-    Ordering::{AcqRel, Relaxed, Release},
+    Ordering::{AcqRel, Relaxed, Release, SeqCst},
 };
 use core::time::Duration;
 
@@ -30,6 +30,8 @@ use core::time::Duration;
 static RUNS: AtomicBool = AtomicBool::new(false);
 /// It sleeps its long sleep.
 static IDLE: AtomicBool = AtomicBool::new(false);
+/// An atomic caller has left something.
+static WANTED: AtomicBool = AtomicBool::new(false);
 /// There is something to do.
 static WORK: Event = Event::new();
 
@@ -42,13 +44,28 @@ const STEPS: u32 = 8;
 
 /// Makes sure that a worker looks soon. The caller may block and holds no lock of ours.
 pub(crate) fn wake() {
+    WANTED.store(false, Relaxed);
     if !RUNS.load(Relaxed) && tunables::WORKER.load(Relaxed) && !RUNS.swap(true, AcqRel) {
         if !thread::spawn(main) {
             RUNS.store(false, Release); // the next caller tries again
         }
-    } else if IDLE.load(Relaxed) && IDLE.swap(false, Relaxed) {
+    // SeqCst: with the store in `main` and what follows it there. Either this sees an idle worker, or the worker sees what
+    // the caller has left.
+    } else if IDLE.load(SeqCst) && IDLE.swap(false, SeqCst) {
         WORK.signal();
     }
+}
+
+/// For atomic callers: somebody who may is to [`wake`] the worker.
+pub(crate) fn want() {
+    if !WANTED.load(Relaxed) {
+        WANTED.store(true, Relaxed);
+    }
+}
+
+/// Whether an atomic caller has left something.
+pub(crate) fn is_wanted() -> bool {
+    WANTED.load(Relaxed)
 }
 
 /// Makes it look now.
@@ -66,13 +83,20 @@ pub(crate) fn runs() -> bool {
 
 extern "C" fn main(_: *mut c_void) -> *mut c_void {
     thread::detach_from_starter();
-    let mut state = State::default();
+    let mut passes: u32 = 0;
     loop {
         let seen = WORK.now();
-        let waits = state.pass();
-        IDLE.store(!waits, Relaxed);
-        WORK.wait(seen, if waits { drain_delay() } else { IDLE_SLEEP });
-        IDLE.store(false, Relaxed);
+        passes = passes.wrapping_add(1);
+        if pass(passes.is_multiple_of(LOOK_EVERYWHERE)) {
+            WORK.wait(seen, drain_delay());
+            continue;
+        }
+        IDLE.store(true, SeqCst); // and then look once more; see `wake`
+        if !super::is_pending() {
+            WORK.wait(seen, IDLE_SLEEP);
+            passes = LOOK_EVERYWHERE - 1;
+        }
+        IDLE.store(false, SeqCst);
     }
 }
 
@@ -80,23 +104,14 @@ fn drain_delay() -> Duration {
     Duration::from_millis(tunables::DRAIN_MS.load(Relaxed))
 }
 
-/// What the worker remembers from pass to pass.
-#[derive(Default)]
-struct State {
-    passes: u32,
-}
-
-impl State {
-    /// Does all there is to do; returns whether something still waits.
-    fn pass(&mut self) -> bool {
-        self.passes = self.passes.wrapping_add(1);
-        maintain(self.passes % LOOK_EVERYWHERE == 0 || IDLE.load(Relaxed));
-        push_on();
-        take_back();
-        drops::run(false);
-        report_stall();
-        super::is_pending()
-    }
+/// Does all there is to do; returns whether something still waits.
+fn pass(everywhere: bool) -> bool {
+    maintain(everywhere);
+    push_on();
+    take_back();
+    drops::run(false);
+    report_stall();
+    super::is_pending()
 }
 
 /// What takes locks: open pages, marks, the reserve, decay.
@@ -156,4 +171,5 @@ pub(super) fn restart() {
     RUNS.store(false, Relaxed);
     IDLE.store(false, Relaxed);
     WORK.restart();
+    want();
 }

@@ -238,3 +238,44 @@ pub(crate) fn restart() {
         DOMAINS.iter().for_each(|domain| domain.restart(number));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    /// What is deferred with crossbeam runs inside some step of ours, sooner or later.
+    #[test]
+    fn foreign_destructors_run_without_the_driver_lock_and_do_not_help() {
+        static HELPED: AtomicU32 = AtomicU32::new(0);
+        static LOCKED: AtomicU32 = AtomicU32::new(0);
+        const ENOUGH: u32 = 20;
+        let begin = std::time::Instant::now();
+        while HELPED.load(SeqCst) < ENOUGH && begin.elapsed().as_secs() < 30 {
+            crossbeam_epoch::pin().defer(|| {
+                if is_helping() {
+                    // Another thread's driver may hold it for a moment; this thread's would hold it for ever.
+                    let free = (0..1_000_000).any(|_| !DRIVER.load(Relaxed));
+                    LOCKED.fetch_add(u32::from(!free), SeqCst);
+                    step(); // nested: must come back at once
+                    HELPED.fetch_add(1, SeqCst);
+                }
+            });
+            demand(snapshot());
+            step();
+        }
+        assert_eq!((HELPED.load(SeqCst), LOCKED.load(SeqCst)), (ENOUGH, 0));
+        assert!(!is_helping());
+    }
+
+    #[test]
+    fn a_grace_period_waits_for_who_was_pinned_before() {
+        let guard = crossbeam_epoch::pin();
+        let position = snapshot();
+        let waiter = std::thread::spawn(move || wait(position, Some(Duration::from_millis(50))));
+        assert!(!waiter.join().unwrap());
+        assert_eq!(stalled().map(|(domain, _)| domain), Some("crossbeam-epoch"));
+        drop(guard);
+        assert!(wait(position, Some(Duration::from_secs(60))));
+    }
+}
