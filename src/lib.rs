@@ -1,4 +1,4 @@
-//! A global allocator with per-CPU slab caches, and a reserve for code that must not block.
+//! A global allocator with per-CPU slab caches, and a free that waits for readers at the price of a free.
 //!
 //! ```
 //! #[global_allocator]
@@ -9,12 +9,16 @@
 //! read-modify-write, caches bounded by the number of CPUs and not of threads. Where restartable sequences are not to be
 //! had (older glibc, musl, other systems) the same caches stand behind try-locks.
 //!
+//! [`deferred_free`] gives a block back once every reader has left that was active at the call; readers are guards of
+//! crossbeam-epoch's default collector. It never fails, and blocks only where the budget for what waits is spent and the
+//! caller may block. [`synchronize`] waits for readers, [`barrier`] for what was deferred.
+//!
 //! In an [`atomic_section`], which a signal handler opens first, neither blocks nor makes a system call: allocation is
 //! served from the caches and from pre-faulted memory and returns null when those are empty; deallocation cannot fail.
 //!
 //! The modules, each importing only what stands beneath it, from the bottom:
-//! `platform`, `tagged_stack`, `arena`, `tunables`, `context`, `slow_path`, `size_class`, `slab`, `cache`, and the public
-//! face: `global`, `config`, `stats`.
+//! `platform`, `tagged_stack`, `arena`, `tunables`, `context`, `slow_path`, `size_class`, `slab`, `cache`, `grace`, `deferred`,
+//! and the public face: `global`, `defer`, `grace_period`, `config`, `stats`.
 
 // Loom models the slots of the fallback and the tagged stack; what else those files have is not used there.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]

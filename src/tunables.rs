@@ -11,7 +11,7 @@ pub(crate) static DEPOT_BYTES: AtomicUsize = AtomicUsize::new(512 << 10);
 /// A page that is not full is sealed after this many milliseconds.
 pub(crate) static DRAIN_MS: AtomicU64 = AtomicU64::new(10);
 /// Callers push grace periods on at every so many pages they seal; 0: never.
-pub(crate) static HELP_PAGES: AtomicU32 = AtomicU32::new(16);
+pub(crate) static HELP_PAGES: AtomicU32 = AtomicU32::new(8);
 /// Bytes of pre-faulted memory kept for atomic callers.
 pub(crate) static RESERVE_BYTES: AtomicUsize = AtomicUsize::new(64 << 10);
 /// Empty magazines kept for atomic callers, for each cell.

@@ -1,6 +1,6 @@
 //! The allocators under comparison.
 //!
-//! To add one: a line here, a file of six lines in `src/bin/`, the crate in `Cargo.toml`. A peer that needs more than
+//! To add one: a line here, a file of a few lines in `src/bin/`, the crate in `Cargo.toml`. A peer that needs more than
 //! a C compiler goes behind a cargo feature, named here and as the binary's `required-features`.
 
 /// One allocator and the child binary that is linked with it.

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 
 use crate::protocol::{Request, Sample};
+use crate::schemes::{self, Linked};
 use crate::workloads::{self, Setup};
 use crate::{measure, process};
 
-/// Runs the request in the only argument and prints the sample, or says on standard error why there is none.
-pub fn main() -> ExitCode {
+/// Runs the request in the only argument and prints the sample, or says on standard error why there is none. `own` are
+/// schemes that this child has besides everybody's.
+pub fn main(own: &'static [Linked]) -> ExitCode {
     abort_on_panic();
-    match answer() {
+    match answer(own) {
         Ok(sample) => {
             println!("{sample}");
             ExitCode::SUCCESS
@@ -32,12 +34,12 @@ fn abort_on_panic() {
     }));
 }
 
-fn answer() -> Result<String> {
+fn answer(own: &[Linked]) -> Result<String> {
     let baseline_bytes = process::resident()?.now;
     let text = std::env::args().nth(1).context("this program is started by alloc-bench, with a request in JSON")?;
     let request = Request::parse(&text)?;
     process::end_after(request.limit());
-    let sample = Sample { baseline_bytes, ..run(&request)? };
+    let sample = Sample { baseline_bytes, ..run(&request, own)? };
     Ok(serde_json::to_string(&sample)?)
 }
 
@@ -45,13 +47,19 @@ fn answer() -> Result<String> {
 ///
 /// # Errors
 ///
-/// If there is no such workload, its input cannot be read, or memory cannot be asked for.
-pub fn run(request: &Request) -> Result<Sample> {
+/// If there is no such workload or scheme, its input cannot be read, or memory cannot be asked for.
+pub fn run(request: &Request, own: &[Linked]) -> Result<Sample> {
     let spec = workloads::find(&request.workload).ok_or_else(|| anyhow!("no workload `{}`", request.workload))?;
-    let setup =
-        Setup { threads: request.threads, scale: request.scale, seed: request.seed, corpus: request.corpus.as_deref() };
-    let workload = (spec.prepare)(&setup).with_context(|| format!("preparing {}", spec.name))?;
-    let lap = measure::measure(workload.as_ref());
+    let setup = Setup {
+        threads: request.threads,
+        scale: request.scale,
+        seed: request.seed,
+        corpus: request.corpus.as_deref(),
+        scheme: request.scheme.as_deref().map(|name| linked(name, own)).transpose()?,
+        kfree: request.kfree,
+    };
+    let mut workload = (spec.prepare)(&setup).with_context(|| format!("preparing {}", spec.name))?;
+    let lap = measure::measure(workload.as_mut());
     Ok(Sample {
         ops: lap.ops * request.threads as u64,
         threads: request.threads,
@@ -61,5 +69,14 @@ pub fn run(request: &Request) -> Result<Sample> {
         baseline_bytes: 0,
         checksum: lap.checksum,
         latency: lap.latencies.percentiles(),
+        drain_ns: lap.drain.as_nanos() as u64,
+        drain_cpu_ns: lap.drain_cpu.as_nanos() as u64,
+        grace_periods: lap.counters.map(|counters| counters.grace_periods),
+        peak_backlog_bytes: lap.counters.map(|counters| counters.peak_backlog_bytes),
     })
+}
+
+fn linked<'a>(name: &str, own: &'a [Linked]) -> Result<&'a Linked> {
+    let mut all = own.iter().chain(schemes::EVERYWHERE);
+    all.find(|scheme| scheme.name == name).with_context(|| format!("no scheme `{name}` with this allocator"))
 }

@@ -39,6 +39,20 @@ pub unsafe fn obtain(layout: Layout, word: u64) -> NonNull<u64> {
     object
 }
 
+/// Like [`obtain`], out of line.
+///
+/// A child that brings a scheme of its own compiles that scheme's loops next to its global allocator, which would then
+/// be inlined there, and into nobody else's loops. This function is compiled once, here, where no allocator is known.
+///
+/// # Safety
+///
+/// - `layout` came from [`layout`], or is another of whole words, at least one.
+#[inline(never)]
+pub unsafe fn obtain_out_of_line(layout: Layout, word: u64) -> NonNull<u64> {
+    // SAFETY: by contract.
+    unsafe { obtain(layout, word) }
+}
+
 /// Frees an object.
 ///
 /// # Safety

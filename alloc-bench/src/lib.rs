@@ -9,6 +9,7 @@
 //!   └─ child-<allocator>        one process = one measurement: prepare, warm up, measure, one line of JSON
 //!        ├─ protocol            the question (an argument) and the answer (that line)
 //!        ├─ workloads           what is measured, one file each
+//!        ├─ schemes             ways to give back what readers may still see, one file each
 //!        └─ measure             threads, the barrier, the clocks
 //! ```
 //!
@@ -26,5 +27,6 @@ pub mod latency;
 pub mod measure;
 pub mod process;
 pub mod protocol;
+pub mod schemes;
 pub mod statistics;
 pub mod workloads;

@@ -8,6 +8,8 @@
 //! main                         ready  begin()  go   (asleep)         done  CPU time
 //! ```
 //!
+//! After the timed pass the workers end, and main waits for what they have left to be given back: the drain.
+//!
 //! Threads are not pinned. They are spawned even where there is one, because C libraries take shortcuts in processes
 //! that never had a second thread.
 
@@ -17,10 +19,11 @@ use std::time::{Duration, Instant};
 
 use crate::latency::Latencies;
 use crate::process;
+use crate::schemes::Counters;
 use crate::workloads::Workload;
 
-/// What one workload's timed pass came to.
-#[derive(Debug)]
+/// What one workload's timed pass came to, and the drain after it.
+#[derive(Debug, Default)]
 pub struct Lap {
     /// Operations of one thread.
     pub ops: u64,
@@ -32,6 +35,12 @@ pub struct Lap {
     pub checksum: u64,
     /// Of all workers.
     pub latencies: Latencies,
+    /// From the workers' end until nothing waited to be given back.
+    pub drain: Duration,
+    /// Processor time of the whole process meanwhile.
+    pub drain_cpu: Duration,
+    /// What the scheme has counted in the timed pass and the drain; of the backlog, the peak since the program's start.
+    pub counters: Option<Counters>,
 }
 
 /// What one worker's timed pass came to.
@@ -42,12 +51,20 @@ struct Part {
     latencies: Latencies,
 }
 
-/// Warms the workload up and measures it.
+/// Warms the workload up, measures it, and waits for what it has left.
 ///
 /// # Panics
 ///
 /// If a worker panics; the other workers may then wait for ever, so a process that measures makes panics abort.
-pub fn measure(workload: &dyn Workload) -> Lap {
+pub fn measure(workload: &mut dyn Workload) -> Lap {
+    let (lap, before) = run(workload);
+    let (drain, drain_cpu) = drain(workload);
+    let counters = workload.counters().zip(before).map(|(after, before)| since(before, after));
+    Lap { drain, drain_cpu, counters, ..lap }
+}
+
+/// Both passes, and the counters between them.
+fn run(workload: &dyn Workload) -> (Lap, Option<Counters>) {
     let passes = workload.passes();
     let gate = Barrier::new(workload.workers() + 1);
     thread::scope(|scope| {
@@ -57,10 +74,22 @@ pub fn measure(workload: &dyn Workload) -> Lap {
         };
         let workers: Vec<_> = (0..workload.workers()).map(spawn).collect();
         conduct(workload, passes.warm_up, &gate);
+        let before = workload.counters();
         let cpu = conduct(workload, passes.timed, &gate);
         let parts: Vec<Part> = workers.into_iter().map(|worker| worker.join().expect("a worker panicked")).collect();
-        combine(passes.timed, cpu, &parts)
+        (combine(passes.timed, cpu, &parts), before)
     })
+}
+
+/// How long the drain takes, and the processor time of it.
+fn drain(workload: &mut dyn Workload) -> (Duration, Duration) {
+    let (start, before) = (Instant::now(), process::cpu_time());
+    workload.drain();
+    (start.elapsed(), process::cpu_time().saturating_sub(before))
+}
+
+fn since(before: Counters, after: Counters) -> Counters {
+    Counters { grace_periods: after.grace_periods.wrapping_sub(before.grace_periods), ..after }
 }
 
 /// The main thread's side of a pass: returns the processor time it took.
@@ -97,5 +126,5 @@ fn combine(ops: u64, cpu: Duration, parts: &[Part]) -> Lap {
     let mut latencies = Latencies::new();
     parts.iter().for_each(|part| latencies.merge(&part.latencies));
     let checksum = parts.iter().fold(0, |sum: u64, part| sum.wrapping_add(part.checksum));
-    Lap { ops, elapsed: end - start, cpu, checksum, latencies }
+    Lap { ops, elapsed: end - start, cpu, checksum, latencies, ..Lap::default() }
 }

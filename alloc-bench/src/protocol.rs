@@ -22,6 +22,11 @@ pub struct Request {
     pub seed: u64,
     /// The list of source files, for the workloads that read one.
     pub corpus: Option<PathBuf>,
+    /// Name of the scheme, for the workloads that retire objects.
+    pub scheme: Option<String>,
+    /// Parameters of the kfree twin.
+    #[serde(default)]
+    pub kfree: Kfree,
 }
 
 impl Request {
@@ -39,7 +44,38 @@ impl Request {
 
     /// How long a child may take before it counts as hung: hundreds of times what it should.
     pub fn limit(&self) -> Duration {
-        Duration::from_secs_f64((60.0 + 60.0 * self.scale).min(86_400.0))
+        let work = self.scale * (self.kfree.ops() as f64 / Kfree::default().ops() as f64).max(1.0);
+        Duration::from_secs_f64((60.0 + 60.0 * work).min(86_400.0))
+    }
+}
+
+/// Parameters of the kernel's `rcuscale kfree_rcu_test`, under its names. Its `kfree_nthreads` is [`Request::threads`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kfree {
+    /// How often a thread goes through `kfree_alloc_num` objects, at scale 1.
+    pub kfree_loops: u64,
+    /// How many objects are allocated in a loop.
+    pub kfree_alloc_num: u64,
+    /// Size of an object, in units of 24 B.
+    pub kfree_mult: usize,
+}
+
+impl Kfree {
+    /// The sizes that there are.
+    pub const MULTS: [usize; 5] = [1, 2, 4, 8, 16];
+
+    /// The kernel's, but for the loops: its ten take less than a millisecond here.
+    pub const DEFAULT: Self = Self { kfree_loops: 100, kfree_alloc_num: 8000, kfree_mult: 1 };
+
+    /// Objects per thread at scale 1.
+    pub fn ops(&self) -> u64 {
+        self.kfree_loops.saturating_mul(self.kfree_alloc_num)
+    }
+}
+
+impl Default for Kfree {
+    fn default() -> Self {
+        Self::DEFAULT
     }
 }
 
@@ -62,6 +98,14 @@ pub struct Sample {
     pub checksum: u64,
     /// Percentiles of single steps, where the workload times them.
     pub latency: Option<Percentiles>,
+    /// From the threads' end until nothing waited to be given back any more.
+    pub drain_ns: u64,
+    /// Processor time of the process in that interval.
+    pub drain_cpu_ns: u64,
+    /// Grace periods from the start of the timed pass to the end of the drain, where the scheme tells.
+    pub grace_periods: Option<u64>,
+    /// The most bytes that were charged as waiting at one time, where the scheme tells.
+    pub peak_backlog_bytes: Option<u64>,
 }
 
 impl Sample {
@@ -70,9 +114,9 @@ impl Sample {
         self.elapsed_ns as f64 * self.threads as f64 / self.ops as f64
     }
 
-    /// Processor time per operation.
+    /// Processor time per operation, that of the drain included: it was owed.
     pub fn cpu_ns_per_op(&self) -> f64 {
-        self.cpu_ns as f64 / self.ops as f64
+        (self.cpu_ns + self.drain_cpu_ns) as f64 / self.ops as f64
     }
 }
 
@@ -81,7 +125,15 @@ mod tests {
     use super::*;
 
     fn request() -> Request {
-        Request { workload: "pair-64".into(), threads: 2, scale: 0.5, seed: 7, corpus: Some("list.json".into()) }
+        Request {
+            workload: "pair-64".into(),
+            threads: 2,
+            scale: 0.5,
+            seed: 7,
+            corpus: Some("list.json".into()),
+            scheme: Some("leak".into()),
+            kfree: Kfree { kfree_loops: 1, ..Kfree::default() },
+        }
     }
 
     #[test]
@@ -94,11 +146,23 @@ mod tests {
     fn a_sample_survives_the_round_trip() {
         let latency = Some(Percentiles { steps: 3, p50_ns: 1, p99_ns: 2, p999_ns: 3, max_ns: 4 });
         let (ops, threads, elapsed_ns, cpu_ns) = (10, 2, 50, 90);
-        let sample =
-            Sample { ops, threads, elapsed_ns, cpu_ns, peak_bytes: 1, baseline_bytes: 1, checksum: u64::MAX, latency };
+        let sample = Sample {
+            ops,
+            threads,
+            elapsed_ns,
+            cpu_ns,
+            peak_bytes: 1,
+            baseline_bytes: 1,
+            checksum: u64::MAX,
+            latency,
+            drain_ns: 7,
+            drain_cpu_ns: 10,
+            grace_periods: Some(3),
+            peak_backlog_bytes: None,
+        };
         let back: Sample = serde_json::from_str(&serde_json::to_string(&sample).unwrap()).unwrap();
         assert_eq!(back, sample);
-        assert_eq!((back.ns_per_op(), back.cpu_ns_per_op()), (10.0, 9.0));
+        assert_eq!((back.ns_per_op(), back.cpu_ns_per_op()), (10.0, 10.0));
     }
 
     #[test]

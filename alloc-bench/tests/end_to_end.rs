@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use alloc_bench::schemes;
+use alloc_bench::workloads::{ALL, Retires, Spec};
 use serde_json::Value;
 
 fn command(arguments: &[&str]) -> Command {
@@ -32,7 +34,8 @@ fn a_quick_run_prints_its_tables_and_writes_its_samples() {
     std::fs::remove_file(file).unwrap();
 
     let rows = report["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 2 * alloc_bench::workloads::ALL.len());
+    let is_deferral = |spec: &&Spec| spec.retires == Retires::ByEach;
+    assert_eq!(rows.len(), 2 * ALL.iter().filter(|spec| !is_deferral(spec)).count());
     for row in rows {
         assert!(shown.contains(row["workload"].as_str().unwrap()));
         assert_eq!(row["series"].as_array().unwrap().len(), 2);
@@ -42,6 +45,16 @@ fn a_quick_run_prints_its_tables_and_writes_its_samples() {
         assert_eq!(row["time"]["best_peer"], "system");
         assert!(row["time"]["low"].as_f64() <= row["time"]["high"].as_f64());
     }
+    let deferral = report["deferral"].as_array().unwrap();
+    assert_eq!(deferral.len(), 3, "two numbers of threads, and the twin");
+    for row in deferral {
+        let groups = row["schemes"].as_array().unwrap();
+        assert_eq!(groups.len(), schemes::ALL.len());
+        assert!(groups.iter().all(|group| shown.contains(group["scheme"].as_str().unwrap())));
+        assert!(groups[1..].iter().all(|group| group["series"].as_array().unwrap().len() == 2));
+        assert_eq!(groups[1]["cpu"]["best_peer"], "system");
+    }
+    assert!(report["deferral_goals"].as_array().unwrap().len() >= 7);
     assert!(report["memory"]["ratio"].as_f64().unwrap() > 0.0);
     assert!(report["sources"]["files"].as_u64().unwrap() > 0);
 }
@@ -94,11 +107,37 @@ fn the_list_needs_no_children() {
 
 #[test]
 fn a_bad_request_is_a_clear_error_of_the_child() {
-    for argument in [None, Some("{}"), Some(r#"{"workload":"nap","threads":1,"scale":1.0,"seed":0,"corpus":null}"#)] {
+    let request = |workload: &str, scheme: &str| {
+        format!(r#"{{"workload":"{workload}","threads":1,"scale":1.0,"seed":0,"corpus":null,"scheme":"{scheme}"}}"#)
+    };
+    let bad = [request("nap", "leak"), request("defer-64", "hope"), request("defer-64", "deferred_free")];
+    for argument in [None, Some("{}".to_owned())].into_iter().chain(bad.map(Some)) {
         let output = Command::new(env!("CARGO_BIN_EXE_child-system")).args(argument).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());
     }
+}
+
+#[test]
+fn the_twins_parameters_reach_the_children() {
+    let file = scratch("twin.json");
+    let kernel = ["--kfree_nthreads", "2", "--kfree_loops", "3", "--kfree_alloc_num", "500", "--kfree_mult", "2"];
+    let more = ["--workload", "kfree-twin", "--allocator", "gracealloc", "--rounds", "1"];
+    let output = driver(&[&kernel[..], &more, &["--json", file.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let rows = report["deferral"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[0]["threads"].as_u64()), (1, Some(2)));
+    let groups = rows[0]["schemes"].as_array().unwrap();
+    assert!(groups.iter().all(|group| group["series"][0]["samples"][0]["ops"].as_u64() == Some(2 * 3 * 500)));
+}
+
+#[test]
+fn a_choice_that_leaves_nobody_is_a_clear_error() {
+    let output = driver(&["--quick", "--workload", "source-index", "--scheme", "leak"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("nothing to measure"));
 }
 
 #[test]

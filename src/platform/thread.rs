@@ -41,7 +41,10 @@ pub(crate) fn detach_from_starter() {}
 /// standard library.
 #[cfg(not(all(unix, not(miri))))]
 pub(crate) fn spawn(main: extern "C" fn(*mut libc::c_void) -> *mut libc::c_void) -> bool {
-    !cfg!(miri) && std::thread::Builder::new().spawn(move || main(core::ptr::null_mut())).is_ok()
+    let run = move || {
+        main(core::ptr::null_mut());
+    };
+    !cfg!(miri) && std::thread::Builder::new().spawn(run).is_ok()
 }
 
 /// Lets others run for a moment.

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use alloc_bench::allocators::Allocator;
 use anyhow::{Context, Result};
 use cargo_metadata::{Metadata, MetadataCommand};
 use serde::Serialize;
@@ -72,10 +71,9 @@ pub(crate) fn metadata() -> Result<Metadata> {
     command.exec().context("asking cargo for the workspace's dependencies")
 }
 
-/// The versions of the packages that make up these allocators.
-pub(crate) fn versions(metadata: &Metadata, allocators: &[&Allocator]) -> BTreeMap<String, String> {
+/// The versions of these packages.
+pub(crate) fn versions(metadata: &Metadata, packages: impl Iterator<Item = &'static str>) -> BTreeMap<String, String> {
     let of_package = |name: &str| metadata.packages.iter().find(|package| package.name == name);
-    let packages = allocators.iter().flat_map(|allocator| allocator.packages);
     packages.filter_map(|name| Some((name.to_string(), of_package(name)?.version.to_string()))).collect()
 }
 

@@ -4,13 +4,20 @@
 //! options     what to measure
 //! children    build them, one per allocator; refuse unfair profiles
 //! sources     choose the source files that real programs read
+//! contenders  who takes part: allocators, or pairs of an allocator and a scheme
 //! rounds      start the children in turn; progress
 //! report      the figures, as they go into the JSON file
+//!   deferral    those of the workloads that retire objects
+//!   goals       and what they are to reach
 //! tables      the figures, as they are printed
+//!   deferral    likewise
 //! machine     what it all ran on
 //! ```
 
 mod children;
+mod contenders;
+mod deferral;
+mod goals;
 mod machine;
 pub(crate) mod options;
 mod progress;
@@ -24,7 +31,8 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use alloc_bench::workloads::Spec;
+use anyhow::{Context, Result, ensure};
 use cargo_metadata::Metadata;
 
 use self::children::Children;
@@ -45,6 +53,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         print!("{}", tables::list());
         return Ok(ExitCode::SUCCESS);
     }
+    let measured = |spec: &Spec| !contenders::of(spec, options).is_empty();
+    ensure!(options.workloads().into_iter().any(measured), "these options leave nothing to measure");
     let children = Children::ready(options)?;
     let metadata = machine::metadata()?;
     let sources = sources(options, &metadata)?;

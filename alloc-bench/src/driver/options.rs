@@ -3,9 +3,14 @@
 use std::path::PathBuf;
 
 use alloc_bench::allocators::{self, Allocator};
-use alloc_bench::workloads::{self, Spec};
+use alloc_bench::protocol::Kfree;
+use alloc_bench::schemes::{self, Named};
+use alloc_bench::workloads::{self, Spec, kfree_twin};
 use clap::Parser;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
+
+/// The kfree twin's parameters if none are given.
+const KFREE: Kfree = Kfree::DEFAULT;
 
 /// Compares gracealloc with other allocators. Without options: everything, in less than two minutes on two processors.
 #[derive(Debug, Parser)]
@@ -19,11 +24,31 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = allocator_names())]
     allocator: Vec<String>,
 
+    /// Only these ways to give back what readers may still see [default: all]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = scheme_names())]
+    scheme: Vec<String>,
+
     /// How many threads share a workload
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_values = ["1", "2"], value_parser = threads)]
-    pub(crate) threads: Vec<usize>,
+    threads: Vec<usize>,
 
-    /// How often each allocator is measured [default: 11, with --quick 2]
+    /// The kfree twin's threads [default: as many as there are processors]
+    #[arg(long = "kfree_nthreads", value_name = "N,..", value_delimiter = ',', value_parser = threads)]
+    kfree_nthreads: Vec<usize>,
+
+    /// How often a thread of the kfree twin goes through its allocations
+    #[arg(long = "kfree_loops", value_name = "N", default_value_t = KFREE.kfree_loops, value_parser = count())]
+    kfree_loops: u64,
+
+    /// The kfree twin's allocations in a loop
+    #[arg(long = "kfree_alloc_num", value_name = "N", default_value_t = KFREE.kfree_alloc_num, value_parser = count())]
+    kfree_alloc_num: u64,
+
+    /// The size of the kfree twin's objects, in units of 24 B
+    #[arg(long = "kfree_mult", value_name = "N", default_value_t = KFREE.kfree_mult, value_parser = kfree_mult)]
+    kfree_mult: usize,
+
+    /// How often each allocator is measured [default: 9, with --quick 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
@@ -65,9 +90,36 @@ impl Options {
         allocators::ALL.iter().filter(chosen).collect()
     }
 
+    /// The chosen schemes, in the registry's order.
+    pub(crate) fn schemes(&self) -> Vec<&'static Named> {
+        let chosen = |one: &&Named| self.scheme.is_empty() || self.scheme.iter().any(|name| name == one.name);
+        schemes::ALL.iter().filter(chosen).collect()
+    }
+
+    /// The packages that the chosen allocators and schemes consist of.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = &'static str> {
+        let of_allocators = self.allocators().into_iter().flat_map(|allocator| allocator.packages);
+        of_allocators.chain(self.schemes().into_iter().flat_map(|scheme| scheme.packages)).copied()
+    }
+
+    /// The numbers of threads that a workload is measured with.
+    pub(crate) fn threads(&self, workload: &Spec) -> Vec<usize> {
+        match self.kfree_nthreads.as_slice() {
+            _ if workload.name != kfree_twin::SPEC.name => self.threads.clone(),
+            [] => vec![std::thread::available_parallelism().map_or(1, usize::from)],
+            chosen => chosen.to_vec(),
+        }
+    }
+
+    /// The kfree twin's parameters.
+    pub(crate) fn kfree(&self) -> Kfree {
+        let Self { kfree_loops, kfree_alloc_num, kfree_mult, .. } = *self;
+        Kfree { kfree_loops, kfree_alloc_num, kfree_mult }
+    }
+
     /// How many rounds.
     pub(crate) fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 2 } else { 11 })
+        self.rounds.unwrap_or(if self.quick { 2 } else { 9 })
     }
 
     /// The factor on the number of operations.
@@ -82,6 +134,19 @@ fn workload_names() -> PossibleValuesParser {
 
 fn allocator_names() -> PossibleValuesParser {
     PossibleValuesParser::new(allocators::ALL.iter().map(|allocator| allocator.name))
+}
+
+fn scheme_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(schemes::ALL.iter().map(|scheme| scheme.name))
+}
+
+fn count() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=1 << 32)
+}
+
+fn kfree_mult(text: &str) -> Result<usize, String> {
+    let known = text.parse().ok().filter(|mult| Kfree::MULTS.contains(mult));
+    known.ok_or_else(|| format!("expected one of {:?}", Kfree::MULTS))
 }
 
 fn threads(text: &str) -> Result<usize, String> {
@@ -106,24 +171,48 @@ mod tests {
         Options::try_parse_from(["alloc-bench"].into_iter().chain(line.split_whitespace()))
     }
 
+    fn pair() -> &'static Spec {
+        workloads::find("pair-64").unwrap()
+    }
+
     #[test]
     fn the_default_is_everything() {
         let options = parse("").unwrap();
         assert_eq!(options.workloads().len(), workloads::ALL.len());
         assert_eq!(options.allocators().len(), allocators::ALL.len());
-        assert_eq!((options.threads.as_slice(), options.rounds(), options.scale()), (&[1, 2][..], 11, 1.0));
+        assert_eq!(options.schemes().len(), schemes::ALL.len());
+        assert_eq!((options.threads(pair()), options.rounds(), options.scale()), (vec![1, 2], 9, 1.0));
+        assert_eq!(options.threads(&kfree_twin::SPEC).len(), 1);
+        assert_eq!(options.kfree(), KFREE);
     }
 
     #[test]
     fn lists_are_separated_by_commas() {
         let options = parse("--workload pair-64,source-index --allocator system --threads 4").unwrap();
         assert_eq!(options.workloads().iter().map(|spec| spec.name).collect::<Vec<_>>(), ["pair-64", "source-index"]);
-        assert_eq!((options.allocators().len(), options.threads.as_slice()), (1, &[4][..]));
+        assert_eq!((options.allocators().len(), options.threads(pair())), (1, vec![4]));
+    }
+
+    #[test]
+    fn the_twins_parameters_have_the_kernels_names() {
+        let options = parse("--kfree_nthreads 3 --kfree_loops 10 --kfree_alloc_num 5 --kfree_mult 4").unwrap();
+        assert_eq!(options.kfree(), Kfree { kfree_loops: 10, kfree_alloc_num: 5, kfree_mult: 4 });
+        assert_eq!((options.threads(&kfree_twin::SPEC), options.threads(pair())), (vec![3], vec![1, 2]));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["--workload nap", "--allocator none", "--threads 0", "--rounds 0", "--scale nan", "--scale -1"] {
+        for line in [
+            "--workload nap",
+            "--allocator none",
+            "--threads 0",
+            "--rounds 0",
+            "--scale nan",
+            "--scale -1",
+            "--scheme hope",
+            "--kfree_loops 0",
+            "--kfree_mult 3",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -5,11 +5,15 @@
 use std::collections::BTreeMap;
 
 use alloc_bench::corpus::Corpus;
-use alloc_bench::protocol::Sample;
+use alloc_bench::protocol::{Kfree, Sample};
 use alloc_bench::statistics::{self, Ratio};
+use alloc_bench::workloads::Retires;
 use cargo_metadata::Metadata;
 use serde::Serialize;
 
+use super::contenders::Contender;
+use super::deferral;
+use super::goals::{self, Verdict};
 use super::machine::{self, Machine};
 use super::options::Options;
 use super::rounds::Measured;
@@ -31,8 +35,13 @@ pub(crate) struct Report {
     rounds: u32,
     pub(crate) interrupted: bool,
     sources: Option<SourcesRead>,
+    /// One series per allocator.
     pub(crate) rows: Vec<Row>,
     pub(crate) memory: Memory,
+    kfree: Kfree,
+    /// A group of series for each scheme.
+    pub(crate) deferral: Vec<deferral::Row>,
+    pub(crate) deferral_goals: Vec<Verdict>,
 }
 
 /// How much real input there was.
@@ -54,10 +63,11 @@ pub(crate) struct Row {
     pub(crate) memory: Option<ToBest>,
 }
 
-/// One allocator's samples and their medians.
-#[derive(Debug, Serialize)]
+/// One contender's samples and their medians.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Series {
     pub(crate) allocator: &'static str,
+    pub(crate) scheme: Option<&'static str>,
     pub(crate) ns_per_op: f64,
     pub(crate) ns_spread: f64,
     pub(crate) cpu_ns_per_op: f64,
@@ -68,7 +78,7 @@ pub(crate) struct Series {
 }
 
 /// Our median by the best peer's.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct ToBest {
     pub(crate) best_peer: &'static str,
     #[serde(flatten)]
@@ -88,12 +98,15 @@ pub(crate) struct Memory {
 impl Report {
     /// Computes the figures.
     pub(crate) fn new(options: &Options, metadata: &Metadata, sources: Option<Corpus>, rows: Vec<Measured>) -> Self {
-        let rows: Vec<Row> = rows.into_iter().map(|row| Row::new(row, options.seed)).collect();
+        let (deferral, plain): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.workload.retires == Retires::ByEach);
+        let rows: Vec<Row> = plain.into_iter().map(|row| Row::new(row, options.seed)).collect();
+        let deferral: Vec<_> = deferral.into_iter().map(|row| deferral::Row::new(row, options.seed)).collect();
         Self {
-            format: 1,
+            format: 2,
             date: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             machine: Machine::here(),
-            versions: machine::versions(metadata, &options.allocators()),
+            versions: machine::versions(metadata, options.packages()),
             tuning: machine::tuning(),
             seed: options.seed,
             scale: options.scale(),
@@ -102,6 +115,9 @@ impl Report {
             sources: sources.map(|corpus| SourcesRead { files: corpus.files.len(), bytes: corpus.bytes }),
             memory: Memory::new(&rows),
             rows,
+            kfree: options.kfree(),
+            deferral_goals: goals::verdicts(&deferral, options.seed),
+            deferral,
         }
     }
 }
@@ -109,42 +125,46 @@ impl Report {
 impl Row {
     fn new(row: Measured, seed: u64) -> Self {
         let (workload, threads, goal) = (row.workload.name, row.threads, row.workload.goal);
-        let series: Vec<Series> = row
-            .series
-            .into_iter()
-            .map(|(allocator, samples)| Series::new(allocator.name, allocator.is_ours, samples))
-            .collect();
-        let time = to_best(&series, Sample::ns_per_op, seed);
-        let memory = to_best(&series, |sample| sample.peak_bytes as f64, seed);
-        let cpu = to_best(&series, Sample::cpu_ns_per_op, seed);
+        let series: Vec<Series> = row.series.into_iter().map(|(one, samples)| Series::new(one, samples)).collect();
+        let peers: Vec<&Series> = series.iter().filter(|series| !series.is_ours).collect();
+        let ours = series.iter().find(|series| series.is_ours);
+        let compare = |figure| to_best(ours?, &peers, figure, seed);
+        let time = compare(Sample::ns_per_op);
+        let memory = compare(|sample| sample.peak_bytes as f64);
+        let cpu = compare(Sample::cpu_ns_per_op);
         Self { workload, threads, goal, series, time, cpu, memory }
     }
 }
 
 impl Series {
-    fn new(allocator: &'static str, is_ours: bool, samples: Vec<Sample>) -> Self {
+    /// Computes the medians.
+    pub(crate) fn new(contender: Contender, samples: Vec<Sample>) -> Self {
         let of = |figure: fn(&Sample) -> f64| samples.iter().map(figure).collect::<Vec<f64>>();
         let median = |figure| statistics::median(&of(figure)).unwrap_or(f64::NAN);
         Self {
-            allocator,
+            allocator: contender.allocator.name,
+            scheme: contender.scheme.map(|scheme| scheme.name),
             ns_per_op: median(Sample::ns_per_op),
             ns_spread: statistics::spread(&of(Sample::ns_per_op)).unwrap_or(f64::NAN),
             cpu_ns_per_op: median(Sample::cpu_ns_per_op),
             peak_bytes: median(|sample| sample.peak_bytes as f64),
             samples,
-            is_ours,
+            is_ours: contender.allocator.is_ours,
         }
+    }
+
+    /// Whether it is of our allocator.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.is_ours
     }
 }
 
 /// Compares a figure of ours with the best peer's.
-fn to_best(series: &[Series], figure: fn(&Sample) -> f64, seed: u64) -> Option<ToBest> {
+pub(crate) fn to_best(ours: &Series, peers: &[&Series], figure: fn(&Sample) -> f64, seed: u64) -> Option<ToBest> {
     let figures = |series: &Series| series.samples.iter().map(figure).collect::<Vec<f64>>();
-    let ours = figures(series.iter().find(|series| series.is_ours)?);
-    let peers: Vec<&Series> = series.iter().filter(|series| !series.is_ours).collect();
     let theirs: Vec<Vec<f64>> = peers.iter().map(|peer| figures(peer)).collect();
     let theirs: Vec<&[f64]> = theirs.iter().map(Vec::as_slice).collect();
-    let ratio = statistics::ratio_to_best(&ours, &theirs, seed)?;
+    let ratio = statistics::ratio_to_best(&figures(ours), &theirs, seed)?;
     Some(ToBest { best_peer: peers[ratio.best].allocator, ratio })
 }
 
@@ -169,11 +189,12 @@ impl Memory {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use alloc_bench::{allocators, workloads};
 
-    fn samples(ns: u64, peak_bytes: u64) -> Vec<Sample> {
+    /// Samples of one operation each.
+    pub(crate) fn samples(ns: u64, peak_bytes: u64) -> Vec<Sample> {
         let sample = Sample {
             ops: 1,
             threads: 1,
@@ -183,13 +204,18 @@ mod tests {
             baseline_bytes: 0,
             checksum: 0,
             latency: None,
+            drain_ns: 0,
+            drain_cpu_ns: 0,
+            grace_periods: None,
+            peak_backlog_bytes: None,
         };
         vec![sample; 3]
     }
 
     fn row(workload: &str, peak_bytes: [u64; 3]) -> Row {
         let series = ["gracealloc", "jemalloc", "system"].into_iter().zip(peak_bytes).zip([6, 8, 12]);
-        let series = series.map(|((name, peak), ns)| (allocators::find(name).unwrap(), samples(ns, peak)));
+        let contender = |name| Contender { allocator: allocators::find(name).unwrap(), scheme: None };
+        let series = series.map(|((name, peak), ns)| (contender(name), samples(ns, peak)));
         Row::new(Measured { workload: workloads::find(workload).unwrap(), threads: 1, series: series.collect() }, 1)
     }
 

@@ -1,29 +1,30 @@
 //! Starts the children in turn.
 //!
-//! Row by row, and within a row round by round. Each round measures every allocator once, and each begins with another
-//! one (A B C, B C A, C A B), so that nobody always follows the same neighbour. A child is a process group of its own:
+//! Row by row, and within a row round by round. Each round measures every contender once, and each begins with another
+//! one (A B C, B C A, C A B), so that nobody is always the first. A child is a process group of its own:
 //! Ctrl-C reaches only the driver, and the measurement in progress (a fraction of a second) comes to its end.
 
+use std::collections::HashMap;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Instant;
 
-use alloc_bench::allocators::Allocator;
 use alloc_bench::protocol::{Request, Sample};
 use alloc_bench::workloads::Spec;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::children::Children;
+use super::contenders::{self, Contender};
 use super::options::Options;
 use super::progress::Progress;
 use super::stopped;
 
-/// One line of the tables: a workload with a number of threads, and each allocator's samples in the order of rounds.
+/// A workload with a number of threads, and each contender's samples in the order of rounds.
 pub(crate) struct Measured {
     pub(crate) workload: &'static Spec,
     pub(crate) threads: usize,
-    pub(crate) series: Vec<(&'static Allocator, Vec<Sample>)>,
+    pub(crate) series: Vec<(Contender, Vec<Sample>)>,
 }
 
 /// Measures everything that the options ask for. The rows are those with at least one whole round, also after Ctrl-C or
@@ -31,10 +32,10 @@ pub(crate) struct Measured {
 pub(crate) fn run(options: &Options, children: &Children, sources: Option<&Path>) -> (Vec<Measured>, Result<()>) {
     let mut rows = Vec::new();
     for workload in options.workloads() {
-        rows.extend(options.threads.iter().map(|&threads| Measured::none_yet(workload, threads, options)));
+        rows.extend(options.threads(workload).iter().map(|&threads| Measured::none_yet(workload, threads, options)));
     }
-    let per_row = u64::from(options.rounds()) * options.allocators().len() as u64;
-    let progress = Progress::start(rows.len() as u64 * per_row);
+    let contenders: usize = rows.iter().map(|row| row.series.len()).sum();
+    let progress = Progress::start(u64::from(options.rounds()) * contenders as u64);
     let outcome = rows.iter_mut().try_for_each(|row| row.measure(options, children, sources, &progress));
     rows.retain_mut(|row| row.keep_whole_rounds() > 0);
     (rows, outcome)
@@ -42,7 +43,7 @@ pub(crate) fn run(options: &Options, children: &Children, sources: Option<&Path>
 
 impl Measured {
     fn none_yet(workload: &'static Spec, threads: usize, options: &Options) -> Self {
-        let series = options.allocators().into_iter().map(|allocator| (allocator, Vec::new())).collect();
+        let series = contenders::of(workload, options).into_iter().map(|contender| (contender, Vec::new())).collect();
         Self { workload, threads, series }
     }
 
@@ -54,13 +55,6 @@ impl Measured {
         sources: Option<&Path>,
         progress: &Progress,
     ) -> Result<()> {
-        let request = Request {
-            workload: self.workload.name.to_owned(),
-            threads: self.threads,
-            scale: options.scale(),
-            seed: options.seed,
-            corpus: sources.filter(|_| self.workload.needs_corpus).map(Path::to_owned),
-        };
         let start = Instant::now();
         progress.row(self.workload.name, self.threads);
         for round in 0..options.rounds() as usize {
@@ -68,8 +62,9 @@ impl Measured {
                 if stopped() {
                     return Ok(());
                 }
-                let (allocator, samples) = &mut self.series[turn];
-                samples.push(measure(children.program(allocator), &request)?);
+                let request = self.request(self.series[turn].0, options, sources);
+                let (contender, samples) = &mut self.series[turn];
+                samples.push(measure(children.program(contender.allocator), &request)?);
                 progress.step();
             }
             self.check()?;
@@ -78,21 +73,31 @@ impl Measured {
         Ok(())
     }
 
-    /// All samples must have the same checksum: the operations are the same.
+    fn request(&self, contender: Contender, options: &Options, sources: Option<&Path>) -> Request {
+        Request {
+            workload: self.workload.name.to_owned(),
+            threads: self.threads,
+            scale: options.scale(),
+            seed: options.seed,
+            corpus: sources.filter(|_| self.workload.needs_corpus).map(Path::to_owned),
+            scheme: contender.scheme.map(|scheme| scheme.name.to_owned()),
+            kfree: options.kfree(),
+        }
+    }
+
+    /// All samples of as many operations must have the same checksum: the operations are the same. (Only leaks do fewer.)
     fn check(&self) -> Result<()> {
-        let mut samples =
-            self.series.iter().flat_map(|(allocator, samples)| samples.iter().map(move |it| (allocator, it)));
-        let Some((first, expected)) = samples.next() else {
-            return Ok(());
-        };
-        for (allocator, sample) in samples {
+        let mut expected = HashMap::new();
+        let samples = self.series.iter().flat_map(|(contender, samples)| samples.iter().map(move |it| (contender, it)));
+        for (contender, sample) in samples {
+            let (first, checksum) = expected.entry(sample.ops).or_insert((contender, sample.checksum));
             ensure!(
-                sample.checksum == expected.checksum,
+                sample.checksum == *checksum,
                 "{} with {} threads: {} and {} came to different checksums, so one of them has lost or changed data",
                 self.workload.name,
                 self.threads,
-                first.name,
-                allocator.name
+                first.allocator.name,
+                contender.allocator.name
             );
         }
         Ok(())
@@ -138,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_round_begins_with_another_allocator() {
+    fn each_round_begins_with_another_contender() {
         let order = |round| rotated(3, round).collect::<Vec<_>>();
         assert_eq!((order(0), order(1), order(3)), (vec![0, 1, 2], vec![1, 2, 0], vec![0, 1, 2]));
     }

@@ -1,9 +1,11 @@
 //! The figures as tables, in Markdown so that they can be copied into documents.
 
+mod deferral;
+
 use std::fmt::Write;
 
 use alloc_bench::latency::Percentiles;
-use alloc_bench::{allocators, statistics, workloads};
+use alloc_bench::{allocators, schemes, statistics, workloads};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
@@ -19,35 +21,49 @@ pub(crate) fn list() -> String {
             spec.about.to_owned(),
         ]);
     }
+    let mut ways = self::table(["scheme", ""]);
+    for scheme in schemes::ALL {
+        ways.add_row([scheme.name, scheme.about]);
+    }
     let names: Vec<_> = allocators::ALL.iter().map(|allocator| allocator.name).collect();
-    format!("{table}\n\nallocators: {}\n", names.join(", "))
+    format!("{table}\n\n{ways}\n\nallocators: {}\n", names.join(", "))
 }
 
 /// All tables of a report.
 pub(crate) fn render(report: &Report) -> String {
-    let Some(first) = report.rows.first() else {
+    if report.rows.is_empty() && report.deferral.is_empty() {
         return "Nothing was finished.\n".to_owned();
-    };
-    let allocators: Vec<_> = first.series.iter().map(|series| series.allocator).collect();
+    }
     let mut text = String::new();
     if report.interrupted {
         text += "Interrupted: these are the whole rounds that were finished.\n\n";
     }
-    section(
-        &mut text,
-        "Time per operation and thread (median of rounds ± half the middle half)",
-        &times(report, &allocators),
-    );
-    section(&mut text, "Peak memory (resident, median of rounds)", &memory(report, &allocators));
-    section(&mut text, "Processor time per operation (median of rounds)", &cpu(report, &allocators));
-    if let Some(table) = latencies(report) {
-        section(&mut text, "Time of single steps (medians of the rounds' percentiles)", &table);
-    }
+    plain(&mut text, report);
+    deferral::render(&mut text, report);
     text
 }
 
+/// The tables with a column for each allocator.
+fn plain(text: &mut String, report: &Report) {
+    let Some(first) = report.rows.first() else {
+        return;
+    };
+    let allocators: Vec<_> = first.series.iter().map(|series| series.allocator).collect();
+    section(
+        text,
+        "Time per operation and thread (median of rounds ± half the middle half)",
+        &times(report, &allocators),
+    );
+    section(text, "Peak memory (resident, median of rounds)", &memory(report, &allocators));
+    section(text, "Processor time per operation (median of rounds)", &cpu(report, &allocators));
+    section(text, "Time of single steps (medians of the rounds' percentiles)", &latencies(report));
+}
+
+/// A table under its title; nothing if it has no rows.
 fn section(text: &mut String, title: &str, table: &Table) {
-    writeln!(text, "{title}\n\n{table}\n").expect("writing to a String");
+    if !table.is_empty() {
+        writeln!(text, "{title}\n\n{table}\n").expect("writing to a String");
+    }
 }
 
 fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
@@ -128,7 +144,7 @@ fn cpu(report: &Report, allocators: &[&str]) -> Table {
     table
 }
 
-fn latencies(report: &Report) -> Option<Table> {
+fn latencies(report: &Report) -> Table {
     let mut table = table(["workload", "threads", "allocator", "p50", "p99", "p99.9", "longest"]);
     table.column_iter_mut().skip(3).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     for row in &report.rows {
@@ -140,7 +156,7 @@ fn latencies(report: &Report) -> Option<Table> {
             table.add_row(name.into_iter().chain(percentiles.map(time)));
         }
     }
-    (!table.is_empty()).then_some(table)
+    table
 }
 
 /// The median over the rounds of p50, p99, p99.9 and the longest step.
@@ -197,6 +213,7 @@ mod tests {
     fn the_list_names_everything() {
         let list = list();
         assert!(workloads::ALL.iter().all(|spec| list.contains(spec.name)));
+        assert!(schemes::ALL.iter().all(|scheme| list.contains(scheme.name)));
         assert!(allocators::ALL.iter().all(|allocator| list.contains(allocator.name)));
     }
 }

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use anyhow::Result;
 
-use super::{Passes, Setup, Spec, Worker, Workload};
+use super::{Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::heap;
 use crate::latency::Latencies;
 
@@ -17,6 +17,7 @@ pub const SHORT: Spec = Spec {
     about: "1000 allocations of 64 B, then 1000 frees",
     goal: Some(1.1),
     needs_corpus: false,
+    retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 1_000, 4_000_000),
 };
 
@@ -26,6 +27,7 @@ pub const LONG: Spec = Spec {
     about: "100,000 allocations of 64 B, then 100,000 frees",
     goal: None,
     needs_corpus: false,
+    retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 100_000, 2_000_000),
 };
 

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use anyhow::Result;
 
-use super::{Passes, Setup, Spec, Worker, Workload};
+use super::{Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::heap;
 use crate::latency::Latencies;
 
@@ -15,6 +15,7 @@ pub const SMALL: Spec = Spec {
     about: "random replacement in 4096 slots, 16 to 528 B",
     goal: Some(1.0),
     needs_corpus: false,
+    retires: Retires::Nothing,
     prepare: |setup| prepare::<Even>(setup, 2_500_000),
 };
 
@@ -24,6 +25,7 @@ pub const WIDE: Spec = Spec {
     about: "random replacement in 4096 slots, 16 B to 32 KiB, each power of two equally often",
     goal: None,
     needs_corpus: false,
+    retires: Retires::Nothing,
     prepare: |setup| prepare::<ByMagnitude>(setup, 600_000),
 };
 

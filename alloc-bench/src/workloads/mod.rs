@@ -9,9 +9,13 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::latency::Latencies;
+use crate::protocol::Kfree;
+use crate::schemes::{self, Counters, Linked};
 
 pub mod batch;
 pub mod churn;
+pub mod defer_steady;
+pub mod kfree_twin;
 pub mod pair;
 pub mod producer_consumer;
 pub mod source_index;
@@ -26,6 +30,8 @@ pub static ALL: &[Spec] = &[
     producer_consumer::SMALL,
     producer_consumer::LARGE,
     source_index::SPEC,
+    defer_steady::SPEC,
+    kfree_twin::SPEC,
 ];
 
 /// Finds a workload by its name.
@@ -44,8 +50,32 @@ pub struct Spec {
     pub goal: Option<f64>,
     /// Whether [`Setup::corpus`] must be there.
     pub needs_corpus: bool,
+    /// How it gives objects back that others may see.
+    pub retires: Retires,
     /// Makes it ready to run.
     pub prepare: fn(&Setup<'_>) -> Result<Box<dyn Workload>>,
+}
+
+/// How a workload gives objects back that others may see, and so with which schemes it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retires {
+    /// There are none: it frees.
+    Nothing,
+    /// With the first of these that the allocator has: one figure per allocator.
+    ByFirst(&'static [&'static str]),
+    /// Every scheme is measured on every allocator that has it: they are what the workload is for.
+    ByEach,
+}
+
+impl Retires {
+    /// The schemes in question, the preferred one first.
+    pub fn schemes(self) -> Vec<&'static schemes::Named> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::ByFirst(names) => names.iter().filter_map(|name| schemes::find(name)).collect(),
+            Self::ByEach => schemes::ALL.iter().collect(),
+        }
+    }
 }
 
 /// How a workload is to run.
@@ -59,6 +89,10 @@ pub struct Setup<'a> {
     pub seed: u64,
     /// The list of source files.
     pub corpus: Option<&'a Path>,
+    /// How objects are given back, where [`Spec::retires`] asks.
+    pub scheme: Option<&'a Linked>,
+    /// Parameters of the kfree twin.
+    pub kfree: Kfree,
 }
 
 impl Setup<'_> {
@@ -83,6 +117,13 @@ pub struct Passes {
     pub timed: u64,
 }
 
+impl Passes {
+    /// Both, changed alike.
+    pub fn map(self, change: impl Fn(u64) -> u64) -> Self {
+        Self { warm_up: change(self.warm_up), timed: change(self.timed) }
+    }
+}
+
 /// A workload, ready to run.
 pub trait Workload: Sync {
     /// How many operations each thread does.
@@ -96,6 +137,14 @@ pub trait Workload: Sync {
 
     /// Called before each pass of `ops` operations per thread, while all workers wait.
     fn begin(&self, _ops: u64) {}
+
+    /// Called after the timed pass, when all workers have ended: returns when nothing waits to be given back any more.
+    fn drain(&mut self) {}
+
+    /// What its scheme says of itself, at this moment.
+    fn counters(&self) -> Option<Counters> {
+        None
+    }
 }
 
 /// One thread's part of a workload. Its state lives through both passes.
@@ -109,18 +158,53 @@ mod tests {
     use super::*;
     use crate::measure::measure;
 
+    /// A setup at a tiny scale.
+    pub(super) fn setup(threads: usize, seed: u64) -> Setup<'static> {
+        Setup { threads, scale: 1e-3, seed, corpus: None, scheme: None, kfree: Kfree::default() }
+    }
+
     /// Runs a workload at a tiny scale.
     pub(super) fn tiny(spec: &Spec, threads: usize, seed: u64) -> u64 {
-        let setup = Setup { threads, scale: 1e-3, seed, corpus: None };
-        let workload = (spec.prepare)(&setup).unwrap();
-        measure(workload.as_ref()).checksum
+        tiny_with(spec, threads, seed, None)
+    }
+
+    fn tiny_with(spec: &Spec, threads: usize, seed: u64, scheme: Option<&Linked>) -> u64 {
+        let mut workload = (spec.prepare)(&Setup { scheme, ..setup(threads, seed) }).unwrap();
+        measure(workload.as_mut()).checksum
     }
 
     #[test]
     fn checksums_are_the_same_in_every_run() {
-        for spec in ALL.iter().filter(|spec| !spec.needs_corpus) {
+        for spec in ALL.iter().filter(|spec| spec.retires == Retires::Nothing) {
             for threads in [1, 2, 3] {
                 assert_eq!(tiny(spec, threads, 5), tiny(spec, threads, 5), "{} x{threads}", spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn checksums_are_the_same_with_every_scheme() {
+        for spec in ALL.iter().filter(|spec| spec.retires == Retires::ByEach) {
+            for threads in [1, 2, 3] {
+                let sums: Vec<u64> =
+                    schemes::EVERYWHERE.iter().map(|scheme| tiny_with(spec, threads, 5, Some(scheme))).collect();
+                assert!(sums.iter().all(|sum| *sum == sums[0]), "{} x{threads}: {sums:?}", spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn without_its_scheme_a_workload_is_not_prepared() {
+        for spec in ALL.iter().filter(|spec| spec.retires == Retires::ByEach) {
+            assert!((spec.prepare)(&setup(1, 0)).is_err());
+        }
+    }
+
+    #[test]
+    fn the_schemes_of_workloads_exist() {
+        for spec in ALL {
+            if let Retires::ByFirst(names) = spec.retires {
+                assert_eq!(spec.retires.schemes().len(), names.len(), "{}", spec.name);
             }
         }
     }
@@ -132,7 +216,7 @@ mod tests {
 
     #[test]
     fn passes_are_whole_steps_and_never_empty() {
-        let setup = Setup { threads: 1, scale: 0.001, seed: 0, corpus: None };
+        let setup = setup(1, 0);
         assert_eq!(setup.passes(100, 10), Passes { warm_up: 10, timed: 10 });
         assert_eq!(Setup { scale: 2.0, ..setup }.passes(100, 10), Passes { warm_up: 50, timed: 200 });
     }

@@ -5,13 +5,19 @@ use std::hint::black_box;
 
 use anyhow::Result;
 
-use super::{Passes, Setup, Spec, Worker, Workload};
+use super::{Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::heap;
 use crate::latency::Latencies;
 
 /// 64 bytes.
-pub const SPEC: Spec =
-    Spec { name: "pair-64", about: "allocate 64 B and free it at once", goal: Some(0.8), needs_corpus: false, prepare };
+pub const SPEC: Spec = Spec {
+    name: "pair-64",
+    about: "allocate 64 B and free it at once",
+    goal: Some(0.8),
+    needs_corpus: false,
+    retires: Retires::Nothing,
+    prepare,
+};
 
 const SIZE: usize = 64;
 const OPS: u64 = 6_000_000;

@@ -21,7 +21,7 @@ use std::thread;
 use anyhow::Result;
 use crossbeam_utils::CachePadded;
 
-use super::{Passes, Setup, Spec, Worker, Workload};
+use super::{Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::heap;
 use crate::latency::Latencies;
 
@@ -31,6 +31,7 @@ pub const SMALL: Spec = Spec {
     about: "64 B allocated here, freed there (1: one pair, 2: both ways)",
     goal: Some(1.0),
     needs_corpus: false,
+    retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 64, 2_500_000),
 };
 
@@ -40,6 +41,7 @@ pub const LARGE: Spec = Spec {
     about: "1 KiB allocated here, freed there (1: one pair, 2: both ways)",
     goal: Some(1.0),
     needs_corpus: false,
+    retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 1024, 400_000),
 };
 
@@ -222,8 +224,8 @@ mod tests {
 
     #[test]
     fn every_object_arrives_once() {
-        use crate::workloads::tests::tiny;
-        let ops = Setup { threads: 1, scale: 1e-3, seed: 1, corpus: None }.passes(2_500_000, 64).timed;
+        use crate::workloads::tests::{setup, tiny};
+        let ops = setup(1, 1).passes(2_500_000, 64).timed;
         for threads in [1, 2, 3] {
             assert_eq!(tiny(&SMALL, threads, 1), threads as u64 * ops * (ops + 1) / 2);
         }

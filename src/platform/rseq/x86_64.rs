@@ -56,7 +56,7 @@ pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
                 "jmp 99f\n",
                 ".popsection\n",
                 // The object below will be asked for next, and its owner will write it. (Below object 0 stands a
-                // header word that is always null.)
+                // stamp: a small number, and fetching from there comes to nothing.)
                 "mov {m}, qword ptr [{m} + 8*{k} + {header} - 8]\n",
                 "prefetchw byte ptr [{m}]\n",
                 "99:\n",

@@ -1,4 +1,5 @@
-//! The concurrent map from file to [`Table`]: one place per file, read without locks.
+//! The concurrent map from file to [`Table`]: one place per file, read without locks. Readers pin crossbeam-epoch's
+//! default collector, whatever the scheme that frees.
 
 use std::sync::atomic::Ordering;
 
@@ -6,17 +7,19 @@ use crossbeam_epoch::{self as epoch, Atomic, Guard, Shared};
 
 use super::symbols::Symbol;
 use super::table::{Found, Table};
+use crate::schemes::UnderEpoch;
 
 /// The current table of every file.
 #[derive(Debug)]
-pub struct Index {
+pub struct Index<S> {
     tables: Box<[Atomic<Table>]>,
+    scheme: S,
 }
 
-impl Index {
+impl<S: UnderEpoch> Index<S> {
     /// An index of so many files, none of which has a table yet.
     pub fn new(files: usize) -> Self {
-        Self { tables: (0..files).map(|_| Atomic::null()).collect() }
+        Self { tables: (0..files).map(|_| Atomic::null()).collect(), scheme: S::default() }
     }
 
     /// Makes these the symbols of a file. Readers see the old table or the new one.
@@ -29,7 +32,7 @@ impl Index {
         let guard = epoch::pin();
         // Release: with the load in `look_up`, publishes the words. Acquire: for the old table, which we are to free.
         let old = self.tables[file].swap(table, Ordering::AcqRel, &guard);
-        retire(old, &guard);
+        self.retire(old, &guard);
     }
 
     /// Looks a name up in the current table of a file; `None` also if the file has none.
@@ -44,17 +47,17 @@ impl Index {
         // SAFETY: a table is retired only after it was taken out of its place, so it outlives this guard.
         unsafe { table.as_ref() }?.look_up(name)
     }
-}
 
-/// Frees a table once nobody can see it. The one place that decides how.
-fn retire(table: Shared<'_, Table>, guard: &Guard) {
-    if !table.is_null() {
-        // SAFETY: `publish` has just taken it out of its place: no new reader finds it, and nobody else retires it.
-        unsafe { guard.defer_destroy(table) };
+    /// Frees a table once nobody can see it. The one call that differs between allocators.
+    fn retire(&self, table: Shared<'_, Table>, guard: &Guard) {
+        if !table.is_null() {
+            // SAFETY: `publish` has just taken it out of its place: no new reader finds it, and nobody else retires it.
+            unsafe { self.scheme.retire_table(table, guard) };
+        }
     }
 }
 
-impl Drop for Index {
+impl<S> Drop for Index<S> {
     fn drop(&mut self) {
         for table in &mut self.tables {
             let last = std::mem::replace(table, Atomic::null());
@@ -67,6 +70,7 @@ impl Drop for Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schemes::defer_destroy::DeferDestroy;
     use crate::workloads::source_index::symbols::Kind;
 
     fn symbol(name: &str) -> Vec<Symbol> {
@@ -75,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_newest_table_is_the_one_that_is_read() {
-        let index = Index::new(2);
+        let index = Index::<DeferDestroy>::new(2);
         assert_eq!(index.look_up(0, "old"), None);
         index.publish(0, symbol("old"));
         assert!(index.look_up(0, "old").is_some() && index.look_up(1, "old").is_none());
@@ -85,7 +89,7 @@ mod tests {
 
     #[test]
     fn readers_see_one_table_or_the_other() {
-        let index = Index::new(1);
+        let index = Index::<DeferDestroy>::new(1);
         index.publish(0, symbol("even"));
         std::thread::scope(|scope| {
             scope.spawn(|| (0..2000).for_each(|n| index.publish(0, symbol(if n % 2 == 0 { "odd" } else { "even" }))));

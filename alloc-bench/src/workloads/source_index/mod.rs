@@ -1,8 +1,8 @@
 //! The source index: a real program on real input.
 //!
 //! Threads take Rust source files from a shared counter, parse each with `syn`, collect its symbols, and publish them as
-//! one flat [`table::Table`] in an [`Index`] that others read meanwhile; a table that is replaced waits for its readers by
-//! crossbeam-epoch. The files come round again and again, so tables are replaced all the time. After each file the
+//! one flat [`table::Table`] in an [`Index`] that others read meanwhile under crossbeam-epoch; a table that is replaced
+//! waits for its readers, with gracealloc by `deferred_free`, with its peers by `defer_destroy`. The files come round again and again, so tables are replaced all the time. After each file the
 //! thread looks up some names, as an editor would.
 //!
 //! So the allocator sees what parsers do: millions of small boxes of many sizes, freed in bulk when a syntax tree is
@@ -13,9 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result, ensure};
 
 use self::index::Index;
-use super::{Passes, Setup, Spec, Worker, Workload};
+use self::symbols::Symbol;
+use super::{Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::corpus::Corpus;
 use crate::latency::Latencies;
+use crate::schemes::{DEFER_DESTROY, DEFERRED_FREE, UnderEpoch};
 
 pub mod index;
 pub mod symbols;
@@ -24,9 +26,10 @@ pub mod table;
 /// One operation is one file: parsed, published, and the look-ups after it.
 pub const SPEC: Spec = Spec {
     name: "source-index",
-    about: "parse Rust sources with syn, publish symbol tables under crossbeam-epoch, look symbols up",
+    about: "parse Rust sources with syn, publish tables of symbols, retire the old ones, look symbols up",
     goal: Some(1.0),
     needs_corpus: true,
+    retires: Retires::ByFirst(&[DEFERRED_FREE, DEFER_DESTROY]),
     prepare,
 };
 
@@ -36,18 +39,25 @@ const ROUNDS: f64 = 2.0;
 const LOOKUPS: usize = 256;
 
 fn prepare(setup: &Setup<'_>) -> Result<Box<dyn Workload>> {
-    let list = setup.corpus.context("this workload needs a list of source files")?;
-    let sources = Corpus::open(list)?.texts()?;
-    Ok(Box::new(SourceIndex::new(setup, sources)?))
+    let scheme = setup.scheme.context("this workload needs a scheme")?;
+    let with_it = scheme.source_index.with_context(|| format!("`{}` has other readers than the index", scheme.name))?;
+    with_it(setup)
 }
 
-struct SourceIndex {
+/// Prepares it with the scheme `S`.
+pub(crate) fn prepare_with<S: UnderEpoch>(setup: &Setup<'_>) -> Result<Box<dyn Workload>> {
+    let list = setup.corpus.context("this workload needs a list of source files")?;
+    let sources = Corpus::open(list)?.texts()?;
+    Ok(Box::new(SourceIndex::<S>::new(setup, sources)?))
+}
+
+struct SourceIndex<S> {
     threads: usize,
     seed: u64,
     passes: Passes,
     sources: Vec<String>,
     queries: Vec<Query>,
-    index: Index,
+    index: Index<S>,
     /// The next task, and how many there are in this pass.
     next: AtomicU64,
     end: AtomicU64,
@@ -59,7 +69,7 @@ struct Query {
     name: String,
 }
 
-impl SourceIndex {
+impl<S: UnderEpoch> SourceIndex<S> {
     /// The warm-up goes through all files at least once, so that each has a table when the clock starts.
     fn new(setup: &Setup<'_>, sources: Vec<String>) -> Result<Self> {
         let queries = queries(&sources);
@@ -86,8 +96,7 @@ impl SourceIndex {
     }
 
     fn publish(&self, file: usize) {
-        let parsed = syn::parse_file(&self.sources[file]).expect("the driver lists only files that parse");
-        self.index.publish(file, symbols::of_file(&parsed));
+        self.index.publish(file, parse(&self.sources[file]));
     }
 
     /// Looks up names that depend on the task alone, not on the thread that has it: the sum over all tasks is the same
@@ -102,6 +111,13 @@ impl SourceIndex {
     }
 }
 
+/// The symbols of a file. Out of line, so that it is compiled here and not next to a child's own scheme, where the
+/// child's global allocator would be inlined into the code that frees the syntax tree.
+#[inline(never)]
+fn parse(source: &str) -> Vec<Symbol> {
+    symbols::of_file(&syn::parse_file(source).expect("the driver lists only files that parse"))
+}
+
 /// The functions that the texts seem to define. Some are not in the tables (a comment, a macro): look-ups miss, too.
 fn queries(sources: &[String]) -> Vec<Query> {
     let name =
@@ -112,7 +128,7 @@ fn queries(sources: &[String]) -> Vec<Query> {
     sources.iter().enumerate().flat_map(of_file).collect()
 }
 
-impl Workload for SourceIndex {
+impl<S: UnderEpoch> Workload for SourceIndex<S> {
     fn passes(&self) -> Passes {
         self.passes
     }
@@ -131,9 +147,9 @@ impl Workload for SourceIndex {
     }
 }
 
-struct Indexer<'a>(&'a SourceIndex);
+struct Indexer<'a, S>(&'a SourceIndex<S>);
 
-impl Worker for Indexer<'_> {
+impl<S: UnderEpoch> Worker for Indexer<'_, S> {
     fn run(&mut self, _ops: u64, latencies: &mut Latencies) -> u64 {
         let mut sum: u64 = 0;
         while let Some(task) = self.0.next_task() {
@@ -149,12 +165,15 @@ impl Worker for Indexer<'_> {
 mod tests {
     use super::*;
     use crate::measure::measure;
+    use crate::schemes::defer_destroy::DeferDestroy;
+    use crate::schemes::{EVERYWHERE, Linked};
+    use crate::workloads::tests;
 
     fn run(threads: usize) -> u64 {
         let sources =
             (0..7).map(|n| format!("fn f{n}() {{}} struct S; impl S {{ fn g(&self) -> u32 {{ {n} }} }} // fn no"));
-        let setup = Setup { threads, scale: 5.0, seed: 3, corpus: None };
-        measure(&SourceIndex::new(&setup, sources.collect()).unwrap()).checksum
+        let setup = Setup { scale: 5.0, ..tests::setup(threads, 3) };
+        measure(&mut SourceIndex::<DeferDestroy>::new(&setup, sources.collect()).unwrap()).checksum
     }
 
     #[test]
@@ -165,7 +184,10 @@ mod tests {
 
     #[test]
     fn a_missing_list_is_an_error() {
-        let setup = Setup { threads: 1, scale: 1.0, seed: 0, corpus: None };
-        assert!(prepare(&setup).is_err());
+        let error = |linked: &Linked| prepare(&Setup { scheme: Some(linked), ..tests::setup(1, 0) }).err().unwrap();
+        for linked in EVERYWHERE {
+            let expected = if linked.source_index.is_some() { "list of source files" } else { "other readers" };
+            assert!(error(linked).to_string().contains(expected), "{}", linked.name);
+        }
     }
 }

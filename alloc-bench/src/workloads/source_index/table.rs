@@ -11,7 +11,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::MaybeUninit;
 use std::slice;
 
-use crossbeam_epoch::{Owned, Pointable};
+use crossbeam_epoch::{Owned, Pointable, Pointer, Shared};
 
 use super::symbols::Symbol;
 
@@ -78,6 +78,17 @@ impl Table {
     fn layout(words: usize) -> Layout {
         Layout::array::<u32>(words).expect("a table is much smaller than the address space")
     }
+}
+
+/// The one allocation that a table is, for schemes that know nothing of tables.
+///
+/// # Safety
+///
+/// - `table` is not null, came from [`Table::build`], and was not freed.
+pub unsafe fn allocation(table: Shared<'_, Table>) -> (*mut u8, Layout) {
+    let start = std::ptr::with_exposed_provenance_mut::<u32>(table.with_tag(0).into_usize());
+    // SAFETY: by contract a table, whose first word is their number.
+    (start.cast(), Table::layout(unsafe { *start } as usize))
 }
 
 /// Words that a table of these symbols takes.

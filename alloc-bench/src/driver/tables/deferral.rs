@@ -1,0 +1,121 @@
+//! The tables of workloads that retire objects: a line for each scheme, and what the kernel's test would print.
+
+use alloc_bench::allocators;
+use alloc_bench::protocol::Sample;
+use alloc_bench::statistics::median;
+use alloc_bench::workloads::kfree_twin;
+use comfy_table::{CellAlignment, Table};
+
+use super::{bytes, comparison, percentiles, section, table, time};
+use crate::driver::deferral::{Group, Row};
+use crate::driver::goals::{Value, Verdict};
+use crate::driver::report::{Report, Series, ToBest};
+
+/// Columns that say whose line it is.
+const WHOSE: [&str; 3] = ["workload", "threads", "scheme"];
+/// Columns that compare.
+const COMPARISON: [&str; 3] = ["deferred_free / best peer", "95 %", "best peer"];
+
+/// Appends all of them.
+pub(super) fn render(text: &mut String, report: &Report) {
+    let rows = &report.deferral;
+    let title = "Deferral: time per operation and thread (median of rounds ± half the middle half)";
+    let figure = |series: &Series| format!("{} ±{:.0}%", time(series.ns_per_op), series.ns_spread * 100.0);
+    section(text, title, &compared(rows, figure, |group| group.time.as_ref()));
+    let title = "Deferral: processor time per operation, the drain's included (median of rounds)";
+    section(text, title, &compared(rows, |series| time(series.cpu_ns_per_op), |group| group.cpu.as_ref()));
+    section(text, "Deferral: peak memory (resident, median of rounds)", &memory(rows));
+    section(text, "The kfree twin: all its loops, the drain after them, and single steps (medians)", &twin(rows));
+    section(text, "deferred_free and its goals", &goals(&report.deferral_goals));
+}
+
+/// The allocators that were measured with any scheme.
+fn columns(rows: &[Row]) -> Vec<&'static str> {
+    let is_there = |name: &str| {
+        rows.iter().flat_map(|row| &row.schemes).any(|group| group.series.iter().any(|one| one.allocator == name))
+    };
+    allocators::ALL.iter().map(|allocator| allocator.name).filter(|name| is_there(name)).collect()
+}
+
+/// A table whose first columns say whose line it is.
+fn figures(more: &[&str], after: &[&str]) -> Table {
+    let mut table = table(WHOSE.iter().chain(more).chain(after).copied());
+    table.column_iter_mut().skip(WHOSE.len()).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
+}
+
+/// A figure for each allocator, and ours by the best peer's.
+fn compared(rows: &[Row], figure: impl Fn(&Series) -> String, to: impl Fn(&Group) -> Option<&ToBest>) -> Table {
+    let columns = columns(rows);
+    let mut table = figures(&columns, &COMPARISON);
+    for (row, group) in lines(rows) {
+        table.add_row(cells(row, group, &columns, &figure).into_iter().chain(comparison(to(group))));
+    }
+    table
+}
+
+fn memory(rows: &[Row]) -> Table {
+    let columns = columns(rows);
+    let mut table = figures(&columns, &[]);
+    for (row, group) in lines(rows) {
+        table.add_row(cells(row, group, &columns, |series| bytes(series.peak_bytes)));
+    }
+    table
+}
+
+fn lines(rows: &[Row]) -> impl Iterator<Item = (&Row, &Group)> {
+    rows.iter().flat_map(|row| row.schemes.iter().map(move |group| (row, group)))
+}
+
+fn whose(row: &Row, group: &Group) -> [String; 3] {
+    [row.workload.to_owned(), row.threads.to_string(), group.scheme.to_owned()]
+}
+
+/// Whose line it is, and a figure for each allocator that has the scheme.
+fn cells(row: &Row, group: &Group, columns: &[&str], figure: impl Fn(&Series) -> String) -> Vec<String> {
+    let of = |name: &&str| group.series.iter().find(|series| series.allocator == *name).map_or(String::new(), &figure);
+    whose(row, group).into_iter().chain(columns.iter().map(of)).collect()
+}
+
+/// What the kernel's test prints (time, grace periods), and what it does not.
+fn twin(rows: &[Row]) -> Table {
+    let after = ["p50", "p99", "p99.9", "longest", "grace periods", "peak backlog"];
+    let mut table = figures(&["allocator", "all loops", "drain"], &after);
+    table.column_iter_mut().skip(WHOSE.len()).take(1).for_each(|column| column.set_cell_alignment(CellAlignment::Left));
+    for (row, group) in lines(rows).filter(|(row, _)| row.workload == kfree_twin::SPEC.name) {
+        for series in &group.series {
+            table.add_row(
+                whose(row, group).into_iter().chain([series.allocator.to_owned()]).chain(twin_figures(series)),
+            );
+        }
+    }
+    table
+}
+
+fn twin_figures(series: &Series) -> impl Iterator<Item = String> {
+    let of = |figure: fn(&Sample) -> Option<u64>| {
+        median(&series.samples.iter().filter_map(figure).map(|it| it as f64).collect::<Vec<_>>())
+    };
+    let steps = percentiles(series).map_or([None; 4], |steps| steps.map(Some));
+    let times = [of(|it| Some(it.elapsed_ns)), of(|it| Some(it.drain_ns))].into_iter().chain(steps);
+    let counted =
+        [of(|it| it.grace_periods).map(|count| format!("{count:.0}")), of(|it| it.peak_backlog_bytes).map(bytes)];
+    times.map(|it| it.map(time)).chain(counted).map(|it| it.unwrap_or_else(|| "–".to_owned()))
+}
+
+fn goals(verdicts: &[Verdict]) -> Table {
+    let mut table = table(["workload", "threads", "figure", "", "95 %", "goal"]);
+    table.column_iter_mut().skip(3).take(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    for verdict in verdicts {
+        let (value, interval, goal) = match verdict.value {
+            Value::Ratio { value, low, high } => {
+                (format!("{value:.2}"), format!("{low:.2}–{high:.2}"), format!("{:.2}", verdict.goal))
+            }
+            Value::Bytes(value) => (bytes(value), String::new(), bytes(verdict.goal)),
+        };
+        let goal = format!("≤ {goal} {}", if verdict.is_met { "met" } else { "missed" });
+        let (workload, threads) = (verdict.workload.to_owned(), verdict.threads.to_string());
+        table.add_row([workload, threads, verdict.what.clone(), value, interval, goal]);
+    }
+    table
+}
