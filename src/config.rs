@@ -298,7 +298,8 @@ fn parse(text: &[u8]) -> Option<u64> {
 
 /// Sets the caches up as configured.
 pub(crate) fn init_cache() -> bool {
-    cache::init(tunables::SHARDS.load(Relaxed), tunables::WANT_RSEQ.load(Relaxed)) && deferred::init()
+    let (shards, want_rseq) = (tunables::SHARDS.load(Relaxed), tunables::WANT_RSEQ.load(Relaxed));
+    cache::init_slots(shards, want_rseq) && deferred::init() && cache::init() // the last: `cache::is_ready` stands for all
 }
 
 /// Text of unknown origin, with everything that is not printable ASCII shown as `?`.

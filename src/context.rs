@@ -19,6 +19,8 @@ use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 thread_local! {
     static COUNT: Cell<u32> = const { Cell::new(0) };
+    /// This thread is inside crossbeam on our behalf.
+    static IN_CROSSBEAM: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What the calling thread may do at this moment.
@@ -52,11 +54,39 @@ pub enum Context {
 pub fn context() -> Context {
     if is_atomic() {
         Context::Atomic
-    } else if crossbeam_epoch::is_pinned() {
+    } else if is_pinned() {
         Context::Reader
     } else {
         Context::Preemptible
     }
+}
+
+fn is_pinned() -> bool {
+    let _critical = InCrossbeam::enter(); // it allocates on a thread's first use
+    crossbeam_epoch::is_pinned()
+}
+
+/// As long as it lives, this thread is inside crossbeam (or the like) on our behalf: what it allocates there is served
+/// normally, and from the reserve where there is nothing else, because crossbeam ends the process when it gets none.
+pub(crate) struct InCrossbeam {
+    outer: bool,
+}
+
+impl InCrossbeam {
+    pub(crate) fn enter() -> Self {
+        Self { outer: IN_CROSSBEAM.replace(true) }
+    }
+}
+
+impl Drop for InCrossbeam {
+    fn drop(&mut self) {
+        IN_CROSSBEAM.set(self.outer);
+    }
+}
+
+/// Whether this thread is inside crossbeam on our behalf.
+pub(crate) fn is_in_crossbeam() -> bool {
+    IN_CROSSBEAM.get()
 }
 
 /// Keeps the thread in atomic context until it is dropped; see [`atomic_section`].

@@ -10,13 +10,14 @@
 //! crossbeam is entered here alone (and by the worker), outside of every slow path and with no lock of ours.
 
 use crate::context::{self, Context, context};
-use crate::deferred::{self, Deferred, Destructor, Object};
+use crate::deferred::{self, Deferred, Destructor, Left, Object};
 use crate::platform::fatal::fatal;
 use crate::platform::{clock, errno};
 use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
 use crate::{cache, global, grace, tunables};
 use core::alloc::Layout;
+use core::cell::Cell;
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -153,12 +154,24 @@ pub(crate) fn inline_waits() -> (u64, u64) {
 
 #[cold]
 fn exhausted(class: SizeClass, object: *mut u8) {
-    let waited = context() == Context::Preemptible && wait(|elapsed, slow| place(class, object, elapsed, slow));
-    if !waited {
-        let _slow = SlowPath::enter();
-        deferred::mark(class, object);
+    let unplaced = Unplaced { class, object };
+    if context() == Context::Preemptible && wait(|elapsed, slow| place(class, object, elapsed, slow)) {
+        core::mem::forget(unplaced);
     }
     notice();
+}
+
+/// An object that is marked unless a place is found: also if a function of somebody else's, run on the way, panics.
+struct Unplaced {
+    class: SizeClass,
+    object: *mut u8,
+}
+
+impl Drop for Unplaced {
+    fn drop(&mut self) {
+        let _slow = SlowPath::enter();
+        deferred::mark(self.class, self.object);
+    }
 }
 
 /// Frees the object if its grace period is over, else puts it into a page if there is one now.
@@ -202,16 +215,28 @@ fn defer_other(kind: Kind, object: *mut u8, layout: Layout) {
         return; // nothing was allocated
     }
     let room = || deferred::has_room_for_large(layout.size());
-    if !room() && context() == Context::Preemptible {
-        wait(|_, _| room());
-    }
     {
-        let _slow = SlowPath::enter();
-        deferred::defer_large(object, layout);
+        let _unplaced = UnplacedLarge { object, layout };
+        if !room() && context() == Context::Preemptible {
+            wait(|_, _| room());
+        }
     }
     push_on();
     let slow = SlowPath::enter();
     deferred::ripen_large(&slow);
+}
+
+/// As [`Unplaced`], for a large object, which always finds its place.
+struct UnplacedLarge {
+    object: *mut u8,
+    layout: Layout,
+}
+
+impl Drop for UnplacedLarge {
+    fn drop(&mut self) {
+        let _slow = SlowPath::enter();
+        deferred::defer_large(self.object, self.layout);
+    }
 }
 
 /// There is no place for the entry of a destructor; see [`try_defer_drop`].
@@ -276,9 +301,23 @@ fn leave(destructor: Destructor) -> bool {
     if !global::is_started() {
         return false; // no memory to begin with
     }
-    let left = if context::is_atomic() { deferred::leave_in_pool(destructor) } else { deferred::leave(destructor) };
+    let left = if context::is_atomic() { deferred::leave_in_pool(destructor) } else { leave_or_wait(destructor) };
     notice();
-    left
+    left == Left::Yes
+}
+
+/// Leaves it in the queue, which bounds how many wait; a reader, and who has waited in vain, goes beyond that.
+fn leave_or_wait(destructor: Destructor) -> Left {
+    let left = deferred::leave(destructor, false);
+    let may_wait = || context() == Context::Preemptible && !deferred::is_dropping();
+    let placed = Cell::new(left);
+    if left == Left::Full && may_wait() {
+        wait(|_, _| {
+            placed.set(deferred::leave(destructor, false));
+            placed.get() != Left::Full
+        });
+    }
+    if placed.get() == Left::Full { deferred::leave(destructor, true) } else { placed.get() }
 }
 
 /// How to drop the box behind a pointer of any kind.
@@ -325,7 +364,8 @@ pub fn barrier() {
         let all = deferred::seal_all();
         grace::wait(grace::snapshot(), None);
         deferred::ripen_patiently();
-        deferred::run_destructors(true);
+        deferred::wake_worker();
+        deferred::run_destructors(deferred::worker_runs().then_some(deferred::hurry as fn()));
         if all {
             return;
         }
@@ -350,7 +390,9 @@ pub fn drive() -> bool {
         deferred::maintain();
         grace::step();
         deferred::ripen(&SlowPath::enter());
-        deferred::run_destructors(false);
+        if !deferred::worker_runs() {
+            deferred::run_due_destructors();
+        }
         deferred::report_stall();
     }
     deferred::is_pending()

@@ -207,18 +207,24 @@ fn or_reclaim(attempt: impl Fn(&SlowPath) -> *mut u8) -> *mut u8 {
     if object.is_null() { or_wait(attempt, &slow) } else { object }
 }
 
+/// The longest wait of an allocation.
+const LONGEST: Duration = Duration::from_millis(100);
+
 /// Memory is exhausted. What waits for a grace period may come back if the worker gets through in time: crossbeam must not
 /// be entered from here. A thread that *is* in crossbeam on our behalf gets the reserve instead: crossbeam ends the
 /// process when it has no memory.
+///
+/// Whether the caller is a reader cannot be asked here (that, too, would enter crossbeam): one waits in vain, once.
 #[cold]
 fn or_wait(attempt: impl Fn(&SlowPath) -> *mut u8, slow: &SlowPath) -> *mut u8 {
-    if grace::is_helping() {
+    if context::is_in_crossbeam() {
         return attempt(&SlowPath::enter());
     }
     if !deferred::worker_runs() || !deferred::is_pending() {
         return ptr::null_mut();
     }
-    let limit = Duration::from_millis(tunables::WAIT_LIMIT_MS.load(Relaxed));
+    let limit = Duration::from_millis(tunables::WAIT_LIMIT_MS.load(Relaxed)).min(LONGEST);
+    deferred::seal_what_is_open(slow);
     grace::wait_for_others(grace::snapshot(), limit);
     let _alone = RECLAIM.lock();
     deferred::ripen(slow);
@@ -277,7 +283,7 @@ fn start() -> bool {
 
 /// The part of start-up that takes other people's locks: when the program is loaded, so that no other thread is in a slow
 /// path while there are no fork handlers yet; failing that, in the first slow path that may block.
-extern "C" fn finish_start() {
+fn finish_start() {
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.load(Relaxed) || context::is_atomic() || DONE.swap(true, Relaxed) {
         return;
@@ -289,7 +295,13 @@ extern "C" fn finish_start() {
     deferred::prepare();
 }
 
-load::at_load!(finish_start);
+load::at_load!(at_load);
+
+extern "C" fn at_load() {
+    finish_start();
+    grace::touch();
+}
+
 
 thread_local! {
     /// This thread is in `fork` and holds our locks.

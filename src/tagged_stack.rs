@@ -97,6 +97,12 @@ impl TaggedStack {
         }
     }
 
+    /// The top node, 0 when there is none; a hint where others push and pop.
+    #[cfg(not(loom))]
+    pub(crate) fn top(&self) -> u32 {
+        index_of(self.head.load(Acquire))
+    }
+
     /// Takes all nodes, the last pushed first: the top one, whose links lead to the others and then to 0.
     pub(crate) fn take_all(&self) -> u32 {
         let mut head = self.head.load(Relaxed); // Relaxed: the exchange decides

@@ -62,9 +62,14 @@ pub(crate) fn capacity(class: SizeClass) -> u32 {
     fitting.min(OBJECTS) as u32
 }
 
-/// Sets slots and depot up; false without memory. Never blocks.
-pub(crate) fn init(shards: u32, want_rseq: bool) -> bool {
-    slots::init(SLOTS, shards, want_rseq) && depot::init()
+/// Sets the slots up; false without memory. Never blocks.
+pub(crate) fn init_slots(shards: u32, want_rseq: bool) -> bool {
+    slots::init(SLOTS, shards, want_rseq)
+}
+
+/// Sets the depot up, after the slots; false without memory. Never blocks.
+pub(crate) fn init() -> bool {
+    depot::init()
 }
 
 /// Whether [`init`] has succeeded.

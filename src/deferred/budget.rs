@@ -37,7 +37,7 @@ pub(crate) fn limit() -> u64 {
     match (tunables::BUDGET_BYTES.load(Relaxed), AUTOMATIC.load(Relaxed)) {
         (0, 0) => UNKNOWN,
         (0, automatic) => automatic,
-        (set, _) => set,
+        (set, _) => set.max(LEAST),
     }
 }
 
@@ -46,10 +46,25 @@ pub(super) fn peak() -> u64 {
     PEAK.load(Relaxed).max(0) as u64
 }
 
-/// Whether `bytes` more fit.
+/// Whether `bytes` more fit; a hint.
 pub(super) fn has_room(bytes: usize) -> bool {
     let limit = limit() as i64;
     TOTAL.load(Relaxed) + bytes as i64 <= limit - limit / 8
+}
+
+/// Whether (nearly) nothing waits.
+pub(super) fn is_untouched() -> bool {
+    TOTAL.load(Relaxed) <= limit() as i64 / 8
+}
+
+/// Charges `bytes` if they fit.
+pub(super) fn try_charge(cell: &Cell, bytes: usize) -> bool {
+    charge(cell, bytes); // first, and then look: of two who do, one at least sees both
+    let fits = has_room(0);
+    if !fits {
+        refund(cell, bytes);
+    }
+    fits
 }
 
 /// Whether half the budget is spent: grace periods should hurry.

@@ -1,13 +1,14 @@
 //! Values whose destructors wait for a grace period: a function and a pointer each.
 //!
 //! ```text
-//!   preemptible, reader --> ArrayQueue, bounded --+--> run, in order, when their time has come: on the worker,
-//!                 full --> \                      |    in `drive`, in `barrier`
-//!   atomic ---------------> pool of records ------+
+//!   preemptible, reader --> ArrayQueue, bounded --+--> run, in order, when their time has come: on the worker; where there
+//!        full, and waited --> records --\         |    is none, in `drive` and `barrier`
+//!   atomic ------> records made beforehand -------+
 //! ```
 //!
-//! An array queue is not lock-free in the strict sense: an operation stopped half-way can make one nested in it spin. So
-//! atomic callers take records, which are made beforehand; when those are used up they are told so.
+//! An array queue is not lock-free in the strict sense: an operation stopped half-way can make one nested in it spin, and
+//! a child that is forked then spins for ever. So atomic callers take records instead, made beforehand for them alone, and
+//! a fork waits for who is inside the queue (`QUEUE`, a gate).
 //!
 //! Destructors are other people's code: they run with no lock of ours but `RUNNING`, which keeps others from running
 //! destructors, and outside of every slow path. One that panics ends the process.
@@ -16,16 +17,21 @@ use super::cells;
 use super::in_transit::InTransit;
 use super::pending::{Pending, Stamped};
 use crate::arena::{Arena, Record};
+use crate::context::InCrossbeam;
 use crate::grace;
+use crate::platform::event::Event;
 use crate::platform::fatal::report;
+use crate::platform::gate::Gate;
 use crate::platform::thread;
+use crate::slow_path::SlowPath;
 use crate::tagged_stack::{Nodes, TaggedStack};
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
+use core::time::Duration;
 use crossbeam_queue::ArrayQueue;
 use once_cell::race::OnceBox;
 
@@ -40,45 +46,49 @@ pub(crate) struct Destructor {
 }
 
 struct Entry {
-    drop: Destructor,
+    destructor: Destructor,
     stamp: u64,
 }
 
 // SAFETY: the values are `Send`, and entries have one owner at a time.
 unsafe impl Send for Entry {}
 
-/// Entries that preemptible callers can leave before the pool has to help.
-const QUEUE: usize = 4096;
-/// Records that are kept for atomic callers.
+/// Entries that preemptible callers can leave before they have to wait. A queue of so many is of the largest class, which
+/// the reserve can serve.
+const ENTRIES: usize = 512;
+/// Records that are kept for atomic callers: numbers `1..=POOL`.
 const POOL: u32 = 64;
 
-static ENTRIES: OnceBox<ArrayQueue<Entry>> = OnceBox::new();
+static QUEUE: OnceBox<ArrayQueue<Entry>> = OnceBox::new();
+/// Around every operation on the queue, and on `FRONT`.
+static INSIDE: Gate = Gate::new();
 /// The oldest entry, taken off the queue before its time; with `RUNNING`.
-static FRONT: Running<Option<Entry>> = Running(UnsafeCell::new(None));
+static FRONT: Front = Front(UnsafeCell::new(None));
 /// Somebody runs destructors.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
-struct Running<T>(UnsafeCell<T>);
+struct Front(UnsafeCell<Option<Entry>>);
 
 // SAFETY: reached only by who has set `RUNNING`; pointers in entries came from `Send` values.
-unsafe impl<T> Sync for Running<T> {}
+unsafe impl Sync for Front {}
 
-/// An entry for atomic callers. Its fields but `link` belong to who took the record off a stack or the queue.
-struct Pooled {
+/// An entry outside of the queue. Its fields but `link` belong to who took the record off a stack or the pending ones.
+struct Single {
     link: AtomicU32,
     stamp: AtomicU64,
-    drop: UnsafeCell<Option<Destructor>>,
+    destructor: UnsafeCell<MaybeUninit<Destructor>>,
 }
 
-// SAFETY: `None` of a function pointer and two integers is not all zero by any guarantee, so `drop` is written before it
-// is read; the rest are atomics.
-unsafe impl Record for Pooled {
+// SAFETY: nothing is said of `destructor`, the rest are atomics.
+unsafe impl Record for Single {
     const FIRST: u32 = 64;
 }
-// SAFETY: as above: one owner at a time, of a value that is `Send`.
-unsafe impl Sync for Pooled {}
+// SAFETY: one owner at a time, of a value that is `Send`.
+unsafe impl Sync for Single {}
 
-static ARENA: Arena<Pooled> = Arena::new();
+static ARENA: Arena<Single> = Arena::new();
+/// Unused records: those for atomic callers, and the others.
+static RESERVED: TaggedStack = TaggedStack::new();
 static UNUSED: TaggedStack = TaggedStack::new();
 static PENDING: Pending = Pending::new();
 
@@ -96,11 +106,15 @@ impl Stamped for ByNumber {
     }
 }
 
-/// Entries left, and entries whose destructors have run.
+/// Entries left, calls begun, and calls that have returned.
 static LEFT: AtomicU64 = AtomicU64::new(0);
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 static RUN: AtomicU64 = AtomicU64::new(0);
 /// Values that nobody will drop: there was no memory for their entry.
 pub(super) static LEAKED: AtomicU64 = AtomicU64::new(0);
+/// Rounds of destructors begun and ended, and that one has ended.
+static ROUNDS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+static ROUND_ENDED: Event = Event::new();
 
 thread_local! {
     /// This thread is in a destructor that we called.
@@ -112,44 +126,67 @@ pub(crate) fn is_dropping() -> bool {
     DROPPING.get()
 }
 
-/// Entries that wait.
+/// Entries that wait; about, while others come and go.
 pub(super) fn pending() -> u64 {
-    LEFT.load(Relaxed).saturating_sub(RUN.load(Relaxed))
+    let run = RUN.load(Acquire); // first: what it counts was left before
+    LEFT.load(Relaxed).saturating_sub(run)
 }
 
-/// Leaves an entry; false if there is no place for it. The caller may block, or is a reader.
-pub(crate) fn leave(drop: Destructor) -> bool {
-    let queue = ENTRIES.get_or_init(|| Box::new(ArrayQueue::new(QUEUE))); // allocates: not in a slow path of ours
-    let Some(cell) = cells::here() else { return false };
+/// Whether any entry waits.
+pub(super) fn is_pending() -> bool {
+    pending() != 0
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    Yes,
+    /// The queue is full: who may wait waits, others take a record.
+    Full,
+    NoMemory,
+}
+
+/// Leaves an entry in the queue, or with `anywhere`, if that is full, in a record. The caller may block, or is a reader.
+pub(crate) fn leave(destructor: Destructor, anywhere: bool) -> Left {
+    let queue = {
+        let _critical = InCrossbeam::enter(); // it ends the process without memory
+        QUEUE.get_or_init(|| Box::new(ArrayQueue::new(ENTRIES)))
+    };
+    let _slow = SlowPath::enter();
+    let Some(cell) = cells::here() else { return Left::NoMemory };
+    let inside = INSIDE.enter();
     let _in_transit = InTransit::enter(cell);
     LEFT.fetch_add(1, Relaxed);
     let stamp = grace::snapshot();
     grace::demand(stamp);
-    let left = queue.push(Entry { drop, stamp }).is_ok() || pool(drop, make());
-    LEFT.fetch_sub(u64::from(!left), Relaxed);
+    let mut left = Left::Yes;
+    if queue.push(Entry { destructor, stamp }).is_err() {
+        drop(inside);
+        left = if anywhere { in_record(destructor, unused_or_new()) } else { Left::Full };
+    }
+    LEFT.fetch_sub(u64::from(left != Left::Yes), Relaxed);
     left
 }
 
-/// As [`leave`], in any context.
-pub(crate) fn leave_in_pool(drop: Destructor) -> bool {
-    let Some(cell) = cells::here() else { return false };
+/// Leaves an entry in a record that was made beforehand; in any context.
+pub(crate) fn leave_in_pool(destructor: Destructor) -> Left {
+    let Some(cell) = cells::here() else { return Left::NoMemory };
     let _in_transit = InTransit::enter(cell);
     LEFT.fetch_add(1, Relaxed);
-    let left = pool(drop, UNUSED.pop(&ByNumber));
-    LEFT.fetch_sub(u64::from(!left), Relaxed);
+    let left = in_record(destructor, RESERVED.pop(&ByNumber));
+    LEFT.fetch_sub(u64::from(left != Left::Yes), Relaxed);
     left
 }
 
-fn pool(drop: Destructor, record: Option<u32>) -> bool {
-    let Some(number) = record else { return false };
+fn in_record(destructor: Destructor, record: Option<u32>) -> Left {
+    let Some(number) = record else { return Left::NoMemory };
     // SAFETY: off its stack, so ours.
-    unsafe { ARENA.get(number).drop.get().write(Some(drop)) };
+    unsafe { (*ARENA.get(number).destructor.get()).write(destructor) };
     PENDING.stamp_and_push(&ByNumber, number);
-    true
+    Left::Yes
 }
 
-/// A record: an unused one, or a new one.
-fn make() -> Option<u32> {
+fn unused_or_new() -> Option<u32> {
     UNUSED.pop(&ByNumber).or_else(|| ARENA.make().map(|(number, _)| number))
 }
 
@@ -157,91 +194,117 @@ fn make() -> Option<u32> {
 pub(super) fn make_pool() {
     for _ in 0..POOL {
         if let Some((number, _)) = ARENA.make() {
-            UNUSED.push(&ByNumber, number);
+            give_back(number);
         }
     }
 }
 
-/// Runs the destructors whose time has come; those that come of age meanwhile, too. Returns whether it was its turn: with
-/// `patience` it waits for that.
-pub(crate) fn run(patience: bool) -> bool {
-    if pending() == 0 {
-        return true;
-    }
+fn give_back(number: u32) {
+    let stack = if number <= POOL { &RESERVED } else { &UNUSED };
+    stack.push(&ByNumber, number);
+}
+
+/// Runs the destructors whose time has come, those that come of age meanwhile too, unless somebody else does. Returns
+/// whether it was its turn.
+pub(super) fn run() -> bool {
     // Acquire and Release: one after the other has the front entry, and sees what destructors did.
-    while RUNNING.swap(true, Acquire) {
-        if !patience {
-            return false;
-        }
-        thread::pause();
+    if RUNNING.swap(true, Acquire) {
+        return false;
     }
-    while let Some(drop) = next_entry() {
-        call(drop);
-    }
-    while let Some(drop) = next_pooled() {
-        call(drop);
+    let round = ROUNDS[0].fetch_add(1, SeqCst) + 1;
+    while let Some(destructor) = next_entry().or_else(next_single) {
+        call(destructor);
     }
     RUNNING.store(false, Release);
+    ROUNDS[1].fetch_max(round, SeqCst);
+    ROUND_ENDED.signal();
     true
+}
+
+/// Runs everything whose time has come, on the worker if there is one (`by_worker` has it hurry), and waits for that.
+pub(crate) fn run_patiently(by_worker: Option<fn()>) {
+    // A round that begins after this finds everything whose time has come now.
+    let before = ROUNDS[0].load(SeqCst);
+    while ROUNDS[1].load(SeqCst) <= before {
+        let seen = ROUND_ENDED.now();
+        match by_worker {
+            Some(hurry) => {
+                hurry();
+                ROUND_ENDED.wait(seen, Duration::from_millis(1));
+            }
+            None if !run() => thread::pause(),
+            None => {}
+        }
+    }
 }
 
 /// The oldest entry of the queue, if its time has come.
 fn next_entry() -> Option<Destructor> {
+    let _slow = SlowPath::enter();
+    let _inside = INSIDE.enter();
     // SAFETY: this thread has set RUNNING.
     let front = unsafe { &mut *FRONT.0.get() };
     if front.is_none() {
-        *front = ENTRIES.get()?.pop();
+        *front = QUEUE.get()?.pop();
     }
     let due = front.as_ref().is_some_and(|entry| grace::has_elapsed(entry.stamp));
-    if due { front.take().map(|entry| entry.drop) } else { None }
+    if due { front.take().map(|entry| entry.destructor) } else { None }
 }
 
-/// The oldest entry of the pool, if its time has come; called when the queue's lock is left again.
-fn next_pooled() -> Option<Destructor> {
-    let mut drop = None;
+/// The oldest entry in a record, if its time has come; called when the queue's lock is left again.
+fn next_single() -> Option<Destructor> {
+    let mut destructor = None;
     PENDING.poll(&ByNumber, 1, |number| {
         // SAFETY: off the queue, so ours; written before it was queued.
-        drop = unsafe { (*ARENA.get(number).drop.get()).take() };
-        UNUSED.push(&ByNumber, number);
+        destructor = Some(unsafe { (*ARENA.get(number).destructor.get()).assume_init_read() });
+        give_back(number);
     });
-    drop
+    destructor
 }
 
 /// Runs one destructor.
-fn call(drop: Destructor) {
+fn call(destructor: Destructor) {
+    BEGUN.fetch_add(1, Relaxed);
     let outer = DROPPING.replace(true);
     // SAFETY: whoever left the entry promised that this may be called, once, after a grace period.
-    let outcome = std::panic::catch_unwind(|| unsafe { (drop.function)(drop.object) });
+    let outcome = std::panic::catch_unwind(|| unsafe { (destructor.function)(destructor.object) });
     DROPPING.set(outer);
-    RUN.fetch_add(1, Relaxed);
     if outcome.is_err() {
         report(format_args!("a deferred destructor panicked"));
         std::process::abort();
     }
+    RUN.fetch_add(1, Release); // Release: pairs with `pending`
 }
 
-/// The pool's queue, for forks.
-pub(super) fn queue() -> &'static Pending {
-    &PENDING
-}
-
-/// Takes the locks of this file, for fork.
+/// Before a fork: nobody is inside the queue or polls the records. Those sections are short and wait for nothing.
 pub(super) fn lock_all() {
+    INSIDE.close(0, Duration::MAX);
     ARENA.lock();
+    PENDING.lock();
 }
 
-/// Leaves them again.
+/// Leaves it all again.
 ///
 /// # Safety
 /// - This thread called [`lock_all`].
 pub(super) unsafe fn unlock_all() {
+    PENDING.unlock();
     // SAFETY: handed on to the caller.
     unsafe { ARENA.unlock() };
+    INSIDE.open();
 }
 
-/// In the child of a fork: who was running destructors is not there any more, unless it is this thread.
+/// In the child of a fork: the destructors that other threads were in will not return, and those that atomic callers were
+/// about to leave are not there.
 pub(super) fn restart() {
-    if !is_dropping() && RUNNING.swap(false, Release) {
-        RUN.fetch_add(1, Relaxed); // the value it was dropping
-    }
+    INSIDE.restart(0);
+    let mine = u64::from(is_dropping());
+    RUNNING.store(mine != 0, Release);
+    RUN.store(BEGUN.load(Relaxed) - mine, Relaxed);
+    // SAFETY: no other thread is left.
+    let front = u64::from(unsafe { &*FRONT.0.get() }.is_some());
+    let queued = QUEUE.get().map_or(0, ArrayQueue::len) as u64;
+    LEFT.store(BEGUN.load(Relaxed) + front + queued + PENDING.count(&ByNumber), Relaxed);
+    ROUNDS[1].store(ROUNDS[0].load(Relaxed) - mine, Relaxed);
+    ROUND_ENDED.restart();
 }

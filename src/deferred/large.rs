@@ -22,10 +22,10 @@ static PENDING: Pending = Pending::new();
 pub(super) static OBJECTS: AtomicU64 = AtomicU64::new(0);
 pub(super) static BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// Whether the budget has room for an object of this size; one that is larger than the whole budget finds room too, or it
-/// would always wait.
+/// Whether the budget has room for an object of this size; one that is larger than the budget finds room when nothing else
+/// waits, or it would wait for ever.
 pub(crate) fn has_room(bytes: usize) -> bool {
-    budget::has_room(bytes) || bytes as u64 >= budget::limit() / 2
+    budget::has_room(bytes) || budget::is_untouched()
 }
 
 /// Defers a large object, whatever the budget says. Never blocks, cannot fail.

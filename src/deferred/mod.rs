@@ -31,7 +31,7 @@ use core::alloc::Layout;
 use core::sync::atomic::Ordering::Relaxed;
 
 pub(crate) use counts::{counts, pending_objects};
-pub(crate) use drops::{Destructor, Object, is_dropping, leave, leave_in_pool, run as run_destructors};
+pub(crate) use drops::{Destructor, Left, Object, is_dropping, leave, leave_in_pool, run_patiently as run_destructors};
 pub(crate) use large::has_room as has_room_for_large;
 pub(crate) use pages::Deferred;
 pub(crate) use worker::{
@@ -82,22 +82,28 @@ pub(crate) fn ripen(slow: &SlowPath) {
     }
 }
 
+/// Seals the open pages that nobody is inside of. Takes locks: not in atomic context.
+pub(crate) fn seal_what_is_open(slow: &SlowPath) {
+    pages::drain(0..slots::cells(), false);
+    pages::collect_marked(slow);
+}
+
 /// Whether anything waits for a grace period, in open pages too.
 pub(crate) fn is_pending() -> bool {
     cells::all().iter().any(|cell| !cell.pages.is_empty() || cell.open.load(Relaxed))
         || !large::pending().is_empty()
         || slab::marks::DEFERRED.is_pending()
-        || drops::pending() != 0
+        || drops::is_pending()
 }
 
-/// Seals every open page of every CPU, puts marked objects into pages as far as there are any, and waits for what others
-/// have in hand. Returns whether all marked objects found a page. Not in atomic context.
+/// Puts all marked objects into pages, seals every open page of every CPU, and waits for what others have in hand. Returns
+/// whether all marked objects found a page. Not in atomic context.
 pub(crate) fn seal_all() -> bool {
     let slow = SlowPath::enter();
-    pages::collect_marked(&slow);
+    let all = pages::collect_all_marked(&slow);
     pages::drain(0..slots::cells(), true);
     in_transit::wait_for_all();
-    !slab::marks::DEFERRED.is_pending() // what somebody else had in hand may have been put back
+    all
 }
 
 /// What takes locks, for others: seals open pages, puts marked objects into pages, fills the reserve, lets memory decay.
@@ -108,6 +114,11 @@ pub(crate) fn maintain() {
 /// Gives back large objects whose time has come.
 pub(crate) fn ripen_large(slow: &SlowPath) {
     large::ripen(slow);
+}
+
+/// Runs the destructors whose time has come, unless somebody else does.
+pub(crate) fn run_due_destructors() {
+    drops::run();
 }
 
 /// Counts a value that nobody will drop.
@@ -128,8 +139,8 @@ pub(crate) fn ripen_patiently() {
 pub(crate) fn lock_all() {
     grace::lock_all();
     in_transit::lock_all();
+    pages::lock_marks();
     drops::lock_all();
-    drops::queue().lock();
     large::pending().lock();
     cells::all().iter().for_each(|cell| cell.pages.lock());
 }
@@ -149,10 +160,10 @@ pub(crate) fn restart() {
 pub(crate) unsafe fn unlock_all() {
     cells::all().iter().for_each(|cell| cell.pages.unlock());
     large::pending().unlock();
-    drops::queue().unlock();
     // SAFETY: handed on to the caller.
     unsafe {
         drops::unlock_all();
+        pages::unlock_marks();
         in_transit::unlock_all();
     }
     grace::unlock_all();

@@ -20,10 +20,14 @@ use super::pending::Stamped;
 use crate::cache::{self, ByNumber, Hand};
 use crate::platform::locked::{Push, Replace};
 use crate::platform::slots::{self, Slot};
+use crate::platform::thread;
 use crate::size_class::SizeClass;
 use crate::slab;
 use crate::slow_path::SlowPath;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 impl Stamped for ByNumber {
     fn stamp(&self, index: u32) -> &AtomicU64 {
@@ -52,15 +56,27 @@ fn payload(class: SizeClass) -> usize {
     cache::capacity(class) as usize * class.bytes()
 }
 
+/// What a page may cost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Budget {
+    Kept,
+    /// For what waits already, marked: above the budget, too.
+    Ignored,
+}
+
 /// An empty page for objects of `class`, charged to this cell; `None` when the budget is spent or there is no magazine.
-fn issue(cell: &Cell, class: SizeClass, slow: &SlowPath) -> Option<Hand> {
-    if !budget::has_room(payload(class)) {
-        return None;
+fn issue(cell: &Cell, class: SizeClass, budget: Budget, slow: &SlowPath) -> Option<Hand> {
+    match budget {
+        Budget::Kept if !budget::try_charge(cell, payload(class)) => return None,
+        Budget::Kept => {}
+        Budget::Ignored => budget::charge(cell, payload(class)),
     }
-    let page = cache::empty(class, slow)?;
-    budget::charge(cell, payload(class));
-    page.set_class(class.index());
-    Some(page)
+    let page = cache::empty(class, slow);
+    match &page {
+        Some(page) => page.set_class(class.index()),
+        None => budget::refund(cell, payload(class)),
+    }
+    page
 }
 
 /// Takes back a page that was not used.
@@ -93,10 +109,11 @@ pub(super) fn overflow(class: SizeClass, object: *mut u8, slow: &SlowPath) -> De
     if slow.may_block() && slab::marks::DEFERRED.is_pending() && budget::has_room(payload(class)) {
         collect_marked(slow);
     }
-    let Some(page) = issue(cell, class, slow) else { return Deferred::Exhausted };
+    let Some(page) = issue(cell, class, Budget::Kept, slow) else { return Deferred::Exhausted };
     page.push(object);
+    let sealed = cell.sealed.load(Relaxed);
     exchange(cell, class, page);
-    if is_time_to_help(cell) { Deferred::Sealed } else { Deferred::Done }
+    if cell.sealed.load(Relaxed) != sealed && is_time_to_help(cell) { Deferred::Sealed } else { Deferred::Done }
 }
 
 /// Marks an object as deferred.
@@ -146,7 +163,7 @@ fn push(slot: Slot, object: *mut u8) -> bool {
 fn note_open() {
     // The thread may have moved since: then the note is at the wrong cell, and `drain` looks at all of them in time.
     if let Some(cell) = cells::here() {
-        cell.open.store(true, Relaxed);
+        cell.open.store(true, Release); // Release: who takes the note sees the page; pairs with `maintain`
     }
 }
 
@@ -184,19 +201,51 @@ pub(super) fn drain(of: impl Iterator<Item = u32>, patience: bool) -> bool {
     cache::take_remotely(of, |class| [cache::deferred_slot(class)], patience, seal)
 }
 
-/// Puts objects with a deferred mark into pages, as far as there are pages. Returns whether it took all.
-pub(super) fn collect_marked(slow: &SlowPath) -> bool {
+/// Somebody collects marks, from taking them to queueing their pages: what could not be taken is marked again when this is
+/// left, so a barrier that has held it has found every mark from before.
+static COLLECTING: AtomicBool = AtomicBool::new(false);
+
+/// Puts objects with a deferred mark into pages, as far as the budget goes, unless somebody else does.
+pub(super) fn collect_marked(slow: &SlowPath) {
+    // Acquire and Release: one after the other sees what was marked again.
+    if !COLLECTING.swap(true, Acquire) {
+        collect(false, Budget::Kept, slow);
+        unlock_marks();
+    }
+}
+
+/// Puts all of them into pages; false if there were not enough magazines.
+pub(super) fn collect_all_marked(slow: &SlowPath) -> bool {
+    lock_marks();
+    let all = collect(true, Budget::Ignored, slow);
+    unlock_marks();
+    all
+}
+
+/// Waits for who is collecting, and keeps others out.
+pub(super) fn lock_marks() {
+    while COLLECTING.swap(true, Acquire) {
+        thread::pause();
+    }
+}
+
+/// Leaves it again.
+pub(super) fn unlock_marks() {
+    COLLECTING.store(false, Release);
+}
+
+fn collect(everywhere: bool, budget: Budget, slow: &SlowPath) -> bool {
     let Some(cell) = cells::here() else { return true };
     let _in_transit = InTransit::enter(cell); // before any mark is taken
     let mut open: Option<(SizeClass, Hand)> = None;
-    let all = slab::marks::take_deferred(|class, object| {
+    let all = slab::marks::take_deferred(everywhere, |class, object| {
         if let Some((_, page)) = open.as_ref().filter(|(of, page)| *of == class && !page.is_full()) {
             return page.push(object);
         }
         if let Some((of, page)) = open.take() {
             seal(of, page);
         }
-        let Some(page) = issue(cell, class, slow) else { return false };
+        let Some(page) = issue(cell, class, budget, slow) else { return false };
         page.push(object);
         open = Some((class, page));
         true

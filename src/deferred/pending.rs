@@ -91,6 +91,13 @@ impl Pending {
         self.incoming.is_empty() && self.waiting.load(Relaxed) == 0
     }
 
+    /// How many nodes there are; only where no other thread runs.
+    pub(super) fn count(&self, nodes: &impl Stamped) -> u64 {
+        let follow = |&node: &u32| Some(nodes.link(node).load(Relaxed)).filter(|&next| next != 0);
+        let chain = |first: u32| core::iter::successors(Some(first).filter(|&first| first != 0), follow).count() as u64;
+        chain(self.waiting.load(Relaxed)) + chain(self.incoming.top())
+    }
+
     // Acquire and Release: one poller after the other sees what the last one left.
     fn try_lock(&self) -> bool {
         !self.polling.load(Relaxed) && !self.polling.swap(true, Acquire)

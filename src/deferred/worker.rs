@@ -22,7 +22,7 @@ use crate::{cache, context, grace, slab, tunables};
 use core::ffi::c_void;
 use core::sync::atomic::{
     AtomicBool, AtomicU64,
-    Ordering::{AcqRel, Relaxed, Release, SeqCst},
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 use core::time::Duration;
 
@@ -109,7 +109,7 @@ fn pass(everywhere: bool) -> bool {
     maintain(everywhere);
     push_on();
     take_back();
-    drops::run(false);
+    drops::run();
     report_stall();
     super::is_pending()
 }
@@ -117,7 +117,7 @@ fn pass(everywhere: bool) -> bool {
 /// What takes locks: open pages, marks, the reserve, decay.
 pub(super) fn maintain(everywhere: bool) {
     let slow = SlowPath::enter();
-    let open = (0..slots::cells()).filter(|&cell| cells::all()[cell as usize].open.swap(false, Relaxed) || everywhere);
+    let open = (0..slots::cells()).filter(|&cell| cells::all()[cell as usize].open.swap(false, Acquire) || everywhere);
     pages::drain(open, false);
     if slab::marks::DEFERRED.is_pending() {
         pages::collect_marked(&slow);
@@ -129,8 +129,11 @@ pub(super) fn maintain(everywhere: bool) {
 fn push_on() {
     for _ in 0..STEPS {
         let ended = grace::ended();
-        grace::step();
-        grace::step();
+        // Other people's functions run in here. One that panics has said so; the worker goes on.
+        let _ = std::panic::catch_unwind(|| {
+            grace::step();
+            grace::step();
+        });
         if grace::ended() == ended {
             break;
         }

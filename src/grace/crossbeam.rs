@@ -32,6 +32,11 @@ pub(super) struct Crossbeam {
 
 pub(super) static CROSSBEAM: Crossbeam = Crossbeam { wanted: AtomicU64::new(0), passed: AtomicU64::new(0) };
 
+/// Has crossbeam make its collector.
+pub(super) fn touch() {
+    crossbeam_epoch::default_collector();
+}
+
 impl Domain for Crossbeam {
     fn name(&self) -> &'static str {
         "crossbeam-epoch"
@@ -49,6 +54,9 @@ impl Domain for Crossbeam {
         // AcqRel: one helper sends the probe; pairs with `begin`.
         let wanted = self.wanted.swap(0, AcqRel);
         if wanted != 0 {
+            // What others have deferred on this thread goes first, in a bag of its own: a function of theirs that panics
+            // takes down all that stand behind it in its bag.
+            guard.flush();
             guard.defer(move || CROSSBEAM.passed.fetch_max(wanted, Release));
         }
         guard.flush();

@@ -19,12 +19,14 @@ mod domain;
 mod sequence;
 
 use crate::platform::clock;
+use crate::context::InCrossbeam;
 use crate::platform::event::Event;
+use crate::platform::gate::{Gate, Inside};
 use crate::platform::thread;
 use core::cell::Cell;
 use core::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
 };
 use core::time::Duration;
 use crossbeam::CROSSBEAM;
@@ -44,9 +46,8 @@ static DRIVER: AtomicBool = AtomicBool::new(false);
 static BEGAN: AtomicU64 = AtomicU64::new(0);
 /// A grace period ended.
 static ENDED: Event = Event::new();
-/// Threads in `step`, and whether a fork wants them out.
-static HELPERS: Apart<AtomicU32> = Apart(AtomicU32::new(0));
-static FORKING: AtomicBool = AtomicBool::new(false);
+/// Threads in `step`.
+static HELPERS: Gate = Gate::new();
 
 static DOMAINS: [&dyn Domain; 1] = [&CROSSBEAM];
 
@@ -83,9 +84,9 @@ pub(crate) fn ended() -> u64 {
     SEQUENCE.0.ended()
 }
 
-/// Whether this thread is in crossbeam on our behalf.
-pub(crate) fn is_helping() -> bool {
-    HELPING.get()
+/// Has crossbeam make its collector, so that later steps need not. Allocates: not in a slow path.
+pub(crate) fn touch() {
+    crossbeam::touch();
 }
 
 /// Pushes on what is wanted, by one step. Runs crossbeam and, there, other crates' destructors: the caller may block, is
@@ -130,29 +131,26 @@ fn advance() -> bool {
     begins
 }
 
-/// A thread inside crossbeam on our behalf, at most once at a time.
-struct Helping;
+/// A thread in `step`, at most once at a time, and not while one forks.
+struct Helping {
+    _inside: Inside,
+    _critical: InCrossbeam,
+}
 
 impl Helping {
     fn enter() -> Option<Self> {
         if HELPING.get() {
             return None;
         }
-        // SeqCst, here and in `lock_all`: either this thread sees the fork, or the fork waits for it.
-        HELPERS.0.fetch_add(1, SeqCst);
-        if FORKING.load(SeqCst) {
-            HELPERS.0.fetch_sub(1, SeqCst);
-            return None;
-        }
+        let inside = HELPERS.try_enter()?;
         HELPING.set(true);
-        Some(Self)
+        Some(Self { _inside: inside, _critical: InCrossbeam::enter() })
     }
 }
 
 impl Drop for Helping {
     fn drop(&mut self) {
         HELPING.set(false);
-        HELPERS.0.fetch_sub(1, SeqCst);
     }
 }
 
@@ -172,7 +170,8 @@ const NAPS: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(1)
 pub(crate) fn wait(position: u64, limit: Option<Duration>) -> bool {
     demand(position);
     let begin = clock::now_ns();
-    for n in 0.. {
+    let mut naps: u32 = 0;
+    loop {
         let seen = ENDED.now();
         step();
         if has_elapsed(position) {
@@ -183,9 +182,9 @@ pub(crate) fn wait(position: u64, limit: Option<Duration>) -> bool {
         if left.is_zero() {
             return false;
         }
-        nap(n, seen, left);
+        nap(naps, seen, left);
+        naps = naps.saturating_add(1);
     }
-    false
 }
 
 /// One pause of a wait, its `n`-th: until a grace period ends (since `seen`), or for a short time.
@@ -216,22 +215,17 @@ const FORK_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Before a fork: no helper is inside crossbeam, and none holds the driver's lock.
 pub(crate) fn lock_all() {
-    FORKING.store(true, SeqCst);
-    let (begin, mine) = (clock::now_ns(), u32::from(HELPING.get()));
-    let patience = FORK_PATIENCE.as_nanos() as u64;
-    while HELPERS.0.load(SeqCst) > mine && clock::now_ns().saturating_sub(begin) < patience {
-        thread::pause();
-    }
+    HELPERS.close(u32::from(HELPING.get()), FORK_PATIENCE);
 }
 
 /// After it.
 pub(crate) fn unlock_all() {
-    FORKING.store(false, SeqCst);
+    HELPERS.open();
 }
 
 /// In the child: only this thread is left.
 pub(crate) fn restart() {
-    HELPERS.0.store(u32::from(HELPING.get()), SeqCst);
+    HELPERS.restart(u32::from(HELPING.get()));
     DRIVER.store(false, Release);
     ENDED.restart();
     if let Some(number) = SEQUENCE.0.running() {
@@ -242,7 +236,7 @@ pub(crate) fn restart() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
     /// What is deferred with crossbeam runs inside some step of ours, sooner or later.
     #[test]
@@ -253,7 +247,7 @@ mod tests {
         let begin = std::time::Instant::now();
         while HELPED.load(SeqCst) < ENOUGH && begin.elapsed().as_secs() < 30 {
             crossbeam_epoch::pin().defer(|| {
-                if is_helping() {
+                if HELPING.get() {
                     // Another thread's driver may hold it for a moment; this thread's would hold it for ever.
                     let free = (0..1_000_000).any(|_| !DRIVER.load(Relaxed));
                     LOCKED.fetch_add(u32::from(!free), SeqCst);
@@ -265,7 +259,7 @@ mod tests {
             step();
         }
         assert!(HELPED.load(SeqCst) >= ENOUGH && LOCKED.load(SeqCst) == 0, "{HELPED:?} {LOCKED:?}");
-        assert!(!is_helping());
+        assert!(!HELPING.get());
     }
 
     #[test]

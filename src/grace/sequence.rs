@@ -76,6 +76,10 @@ impl Sequence {
     }
 }
 
+#[cfg(all(test, loom))]
+#[path = "sequence/model.rs"]
+mod model;
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@
 //!   env         raw environment        clock   coarse time
 //!   errno       saved and restored     fatal   one line, then abort
 //!   file        what the kernel says; with it `limit`: how much memory there is
-//!   load, fork, pin, thread   life-cycle
+//!   load, fork, gate, pin, thread   life-cycle
 //! ```
 //!
 //! `absent` stands in for `rseq` and `membarrier` elsewhere. Every variant of a file has the same signatures, so nothing above asks what machine this is.
@@ -41,6 +41,8 @@ mod file;
 pub(crate) mod fork;
 #[cfg(not(loom))]
 mod futex;
+#[cfg(not(loom))]
+pub(crate) mod gate;
 #[cfg(not(loom))]
 pub(crate) mod limit;
 #[cfg(not(loom))]

@@ -91,12 +91,12 @@ impl Marks {
     pub(crate) fn set(&self, class: SizeClass, ptr: *mut u8) {
         let (at, object) = span::locate_in(class, ptr);
         let marks = (self.of)(at.segment);
+        self.set.fetch_add(1, Relaxed); // before the mark: somebody may take it at once
+        self.bytes.fetch_add(class.bytes() as u64, Relaxed);
         // The free bit first: once the mark is set, an `apply` elsewhere may set it at any time.
         if at.segment.free.get(at.unit, object) || marks.objects.set_shared(at.unit, object) {
             corrupt("double free", ptr, Some(class));
         }
-        self.set.fetch_add(1, Relaxed);
-        self.bytes.fetch_add(class.bytes() as u64, Relaxed);
         self.note(at);
     }
 
@@ -157,17 +157,17 @@ impl Marks {
     }
 
     fn apply_span(&self, at: At, each: &mut impl FnMut(At, usize, u64) -> u64) -> bool {
-        let bytes = at.class().bytes() as u64;
         (0..at.objects().div_ceil(64)).all(|n| {
             let word = (self.of)(at.segment).objects.word(at.unit, n);
             let bits = word.swap(0, AcqRel);
+            let bytes = if bits == 0 { 0 } else { at.class().bytes() as u64 }; // marked objects keep it from changing
             let left = if bits == 0 { 0 } else { each(at, n, bits) };
-            if left != 0 {
-                word.fetch_or(left, AcqRel);
-            }
             let taken = u64::from((bits & !left).count_ones());
             self.taken.fetch_add(taken, Relaxed);
             self.bytes.fetch_sub(taken * bytes, Relaxed);
+            if left != 0 {
+                word.fetch_or(left, AcqRel);
+            }
             left == 0
         })
     }
@@ -207,14 +207,19 @@ pub(crate) fn apply() {
     large::apply_marks();
 }
 
-/// Hands out all objects with a deferred mark, as long as `each` takes them. Returns whether it took all.
-pub(crate) fn take_deferred(mut each: impl FnMut(SizeClass, *mut u8) -> bool) -> bool {
-    DEFERRED.apply(|at, word, mut bits| {
+/// Hands out the objects with a deferred mark, as long as `each` takes them: those in listed segments, or in all, where
+/// somebody may be about to list one. Returns whether it took all. One caller at a time.
+pub(crate) fn take_deferred(everywhere: bool, mut each: impl FnMut(SizeClass, *mut u8) -> bool) -> bool {
+    let mut word_by_word = |at: At, word: usize, mut bits: u64| {
         while bits != 0 && each(at.class(), at.object(word * 64 + bits.trailing_zeros() as usize)) {
             bits &= bits - 1;
         }
         bits
-    })
+    };
+    if !everywhere {
+        return DEFERRED.apply(word_by_word);
+    }
+    (1..=segment::ARENA.made()).all(|n| DEFERRED.apply_segment(segment::ARENA.get(n), &mut word_by_word))
 }
 
 #[cfg(test)]

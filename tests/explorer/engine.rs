@@ -25,6 +25,10 @@ pub(crate) trait Model: Clone + Eq + Hash + 'static {
     /// Drops what a section loaded: it ended or starts again, and nothing may depend on it.
     fn forget(registers: &mut Self::Registers);
 
+    /// The kernel was entered on this CPU, to switch threads or by a membarrier's interrupt: stores made there are seen
+    /// by all from here on. A model without store buffers has nothing to do.
+    fn interrupted(&mut self, _cpu: Cpu) {}
+
     /// Tells what is broken. `registers` are those of every context of every thread.
     fn check(&self, registers: &[&Self::Registers], when: When) -> Result<(), String>;
 }
@@ -93,6 +97,11 @@ pub(crate) struct Kernel {
     pub(crate) signal_restarts: bool,
     /// Not the kernel's promise but its counterpart: an abort clears `rseq_cs`, so every restart stores it again.
     pub(crate) restart_arms: bool,
+}
+
+impl Kernel {
+    pub(crate) const AS_PROMISED: Kernel =
+        Kernel { preemption_restarts: true, migration_restarts: true, signal_restarts: true, restart_arms: true };
 }
 
 /// What the scheduler may still do; `ANY` is never used up.

@@ -5,7 +5,8 @@
 //! Invariants:
 //! - every move of every state is made exactly once; states are compared whole, not by hash;
 //! - breadth first: the trace of a breach has the fewest moves possible;
-//! - a state without moves has finished: a thread that could never go on is a breach too.
+//! - from every state an end can be reached: a thread that can never go on is a breach, and so is one that waits for
+//!   what nobody will do any more.
 //!
 //! ```text
 //!   start ─┬─ step ───── state ─┬─ ...      reached: (parent, move) per state, enough to replay the way there
@@ -15,7 +16,8 @@
 
 use crate::engine::{Machine, Model};
 use crate::world::{Move, World};
-use std::collections::{HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
@@ -37,42 +39,56 @@ type Reached = Vec<(usize, Move)>;
 
 pub(crate) fn explore<M: Model>(machine: &Machine<M>, start: World<M>) -> Report {
     let start = Rc::new(start);
-    let mut seen = HashSet::with_hasher(BuildHasherDefault::<Fold>::default());
-    seen.insert(Rc::clone(&start));
+    let mut seen = HashMap::with_hasher(BuildHasherDefault::<Fold>::default());
+    seen.insert(Rc::clone(&start), 0);
     let mut reached: Reached = vec![(0, Move::Step(0))];
     let mut frontier = VecDeque::from([(0, Rc::clone(&start))]);
-    let (mut made, mut ends, mut broken) = (0, 0, None);
+    let (mut edges, mut ends, mut broken) = (Vec::new(), Vec::new(), None);
     while let Some((place, world)) = frontier.pop_front() {
-        let moves = world.moves(machine);
-        ends += usize::from(world.finished());
-        if let Err(what) = verdict(&world, &moves) {
+        if world.finished() {
+            ends.push(place as u32);
+        }
+        if let Err(what) = world.check() {
             broken = Some((place, what));
             break;
         }
-        for chosen in moves {
-            made += 1;
+        for chosen in world.moves(machine) {
             let mut next = (*world).clone();
             next.make(machine, chosen);
             let next = Rc::new(next);
-            if seen.insert(Rc::clone(&next)) {
-                frontier.push_back((reached.len(), next));
-                reached.push((place, chosen));
-            }
+            let to = match seen.entry(next) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    frontier.push_back((reached.len(), Rc::clone(new.key())));
+                    reached.push((place, chosen));
+                    *new.insert(reached.len() - 1)
+                }
+            };
+            edges.push((to as u32, place as u32));
         }
     }
+    let (states, moves) = (reached.len(), edges.len());
+    let broken = broken.or_else(|| Some((hopeless(states, edges, &ends)?, "a thread is stuck".into())));
     Report {
-        states: seen.len(),
-        moves: made,
-        ends,
+        states,
+        moves,
+        ends: ends.len(),
         breach: broken.map(|(place, what)| Breach { what, trace: replay(machine, &start, &reached, place) }),
     }
 }
 
-fn verdict<M: Model>(world: &World<M>, moves: &[Move]) -> Result<(), String> {
-    if moves.is_empty() && !world.finished() {
-        return Err("a thread is stuck".into());
+/// The first state from which no end can be reached. `edges` lead from the second to the first.
+fn hopeless(states: usize, mut edges: Vec<(u32, u32)>, ends: &[u32]) -> Option<usize> {
+    edges.sort_unstable();
+    let mut hope = vec![false; states];
+    let mut work = ends.to_vec();
+    while let Some(place) = work.pop() {
+        if !std::mem::replace(&mut hope[place as usize], true) {
+            let first = edges.partition_point(|&(to, _)| to < place);
+            work.extend(edges[first..].iter().take_while(|&&(to, _)| to == place).map(|&(_, from)| from));
+        }
     }
-    world.check()
+    hope.iter().position(|&hope| !hope)
 }
 
 /// A hash that is quick without optimisation too: states are compared whole, so it may be weak.

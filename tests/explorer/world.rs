@@ -4,6 +4,8 @@
 //!
 //! Invariants:
 //! - at most one thread is on a CPU; a thread off its CPU takes no step, and is not inside a section;
+//! - a bystander has a CPU of its own beyond the machine's, and is never preempted, moved or signalled. It runs no
+//!   section and asks for no CPU number, so all that could do to it is delay it, and every delay is tried anyway;
 //! - a thread that is preempted, migrated, signalled or interrupted by a membarrier inside a section starts that
 //!   section again; stores it has made stay made;
 //! - a membarrier returns when every CPU has been interrupted once since its call, in any order, with steps of
@@ -47,6 +49,17 @@ impl<M: Model> World<M> {
         world
     }
 
+    /// Threads without sections, on CPUs that no scheduler touches.
+    pub(crate) fn with_bystanders(mut self, programs: &[Program<M>], cpus: Cpu) -> Self {
+        for (cpu, program) in (cpus..).zip(programs) {
+            let mut thread = Thread::new(program);
+            thread.on = Some(cpu);
+            self.threads.push(thread);
+            self.run_private(self.threads.len() - 1);
+        }
+        self
+    }
+
     pub(crate) fn finished(&self) -> bool {
         self.threads.iter().all(Thread::ended)
     }
@@ -70,9 +83,12 @@ impl<M: Model> World<M> {
             match thread.on {
                 _ if thread.ended() => {}
                 None => moves.extend(idle.map(|cpu| Move::Resume(t, cpu))),
-                Some(_) => {
+                Some(cpu) => {
                     if thread.is_running() {
                         moves.push(Move::Step(t));
+                    }
+                    if cpu >= machine.cpus {
+                        continue; // a bystander
                     }
                     if self.left.signals > 0 && thread.may_take_signal() {
                         moves.push(Move::Signal(t));
@@ -96,13 +112,13 @@ impl<M: Model> World<M> {
             Move::Preempt(t) => {
                 spend(&mut self.left.preemptions);
                 self.threads[t].abort(kernel.preemption_restarts, kernel);
-                self.threads[t].on = None;
+                self.leave_cpu(t, None);
             }
             Move::Resume(t, cpu) => self.threads[t].on = Some(cpu),
             Move::Migrate(t, cpu) => {
                 spend(&mut self.left.migrations);
                 self.threads[t].abort(kernel.migration_restarts, kernel);
-                self.threads[t].on = Some(cpu);
+                self.leave_cpu(t, Some(cpu));
             }
             Move::Signal(t) => {
                 spend(&mut self.left.signals);
@@ -113,9 +129,15 @@ impl<M: Model> World<M> {
                 self.threads[t].awaits &= !(1 << cpu);
                 let hit = self.threads.iter_mut().filter(|thread| thread.on == Some(cpu));
                 hit.for_each(|thread| thread.abort(true, kernel));
+                self.memory.interrupted(cpu);
             }
         }
         (0..self.threads.len()).for_each(|t| self.run_private(t));
+    }
+
+    fn leave_cpu(&mut self, t: usize, next: Option<Cpu>) {
+        let left = std::mem::replace(&mut self.threads[t].on, next);
+        left.into_iter().for_each(|cpu| self.memory.interrupted(cpu));
     }
 
     fn is_idle(&self, cpu: Cpu) -> bool {

@@ -42,6 +42,7 @@ mod linux {
     use std::alloc::{GlobalAlloc, Layout};
     use std::mem::{size_of, zeroed};
     use std::ptr;
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
     /// The CPUs this process may use.
@@ -99,7 +100,13 @@ mod linux {
             ptr
         };
         free(POCKETS[pocket].swap(ptr, std::sync::atomic::Ordering::AcqRel), layout);
+        if let Some(also) = ALSO.get() {
+            also(tick);
+        }
     }
+
+    /// What handlers do besides; it gets the number of the tick.
+    static ALSO: OnceLock<fn(usize)> = OnceLock::new();
 
     /// A timer that interrupts this thread every so often, until it is dropped.
     pub(crate) struct Ticker(libc::timer_t);
@@ -123,6 +130,12 @@ mod linux {
                 assert_eq!(libc::timer_settime(timer, 0, &spec, ptr::null_mut()), 0);
                 Self(timer)
             }
+        }
+
+        /// From now on handlers do this besides. It does only what handlers may.
+        #[allow(dead_code, reason = "not every test program needs it")]
+        pub(crate) fn also(run: fn(usize)) {
+            ALSO.get_or_init(|| run);
         }
 
         /// From now on handlers open no atomic section.
@@ -165,6 +178,9 @@ mod portable {
         pub(crate) fn start(_nanoseconds: i64) -> Self {
             Self
         }
+
+        #[allow(dead_code, reason = "not every test program needs it")]
+        pub(crate) fn also(_run: fn(usize)) {}
 
         pub(crate) fn without_section() {}
 

@@ -1,0 +1,201 @@
+//! Torture, after the kernel's rcutorture: readers that look twice, writers that defer, and a scribbler that spoils
+//! whatever is free.
+//!
+//! Problem: an object that is given back one reader too early looks as it did until somebody uses its memory. So somebody
+//! does, at once, and every reader compares what it sees at the start and at the end of its section.
+//!
+//! ```text
+//!   reader      pin ─ load slot ─ look ─ .. delay, nest, yield, move, defer .. ─ look again ─ unpin
+//!   writer      new object into its slot, the old one deferred: alone, in bulk, as a reader, in an atomic section
+//!   handler     interrupts writers and does the same in slots of its own
+//!   scribbler   allocates objects of the same classes, spoils them, frees them
+//!   churn       threads that read and defer a little and end
+//! ```
+//!
+//! Invariants:
+//! - a slot has one writer, which unlinks with a plain release store: it may stay in the store buffer for as long as the
+//!   allocator lets it;
+//! - a reader touches an object's two words by atomic loads only, so looking at a free object is no crime, only a find;
+//! - afterwards nothing is deferred any more, and no object of the classes used is in use.
+//!
+//! Each run is a process of its own: with restartable sequences, without, and with hardly any page to be had. `SEED=<number>` repeats its random numbers,
+//! `SECONDS=<number>` or `READS=<number>` sets its length; the last line is the summary.
+
+use gracealloc as api;
+
+#[path = "../common/mod.rs"]
+mod common;
+mod handlers;
+#[path = "../stress/machine.rs"]
+#[allow(dead_code, reason = "the tests there need more of it")]
+mod machine;
+mod objects;
+mod readers;
+mod writers;
+
+use gracealloc::GraceAlloc;
+use handlers::Handled;
+use machine::{Rng, cpus, seed};
+use objects::{Finds, LAYOUTS, Object};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static GLOBAL: GraceAlloc = GraceAlloc;
+
+/// Few enough that readers and writers meet, too many for one cache line.
+const SLOTS: usize = 256;
+/// The last of them belong to signal handlers.
+const HANDLED: usize = 16;
+
+struct World {
+    slots: [AtomicPtr<Object>; SLOTS],
+    finds: Finds,
+    reads: AtomicU64,
+    writes: AtomicU64,
+    stop: AtomicBool,
+    cpus: Vec<usize>,
+    writers: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        let slots = std::array::from_fn(|slot| AtomicPtr::new(Object::new(layout_of(slot), slot as u64)));
+        let cpus = cpus();
+        let writers = cpus.len().clamp(2, 8);
+        Self {
+            slots,
+            finds: Finds::new(),
+            reads: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            cpus,
+            writers,
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    /// Everybody at work until the length is reached.
+    fn run(&self, seed: u64, length: Length) {
+        let _handled = Handled::by(self);
+        std::thread::scope(|scope| {
+            for n in 0..self.writers {
+                scope.spawn(move || writers::write(self, n, Rng(seed ^ n as u64)));
+                scope.spawn(move || readers::read(self, Rng(seed ^ (n as u64) << 8)));
+            }
+            scope.spawn(move || writers::scribble(self, Rng(seed ^ 1 << 16)));
+            scope.spawn(move || writers::churn(self, Rng(seed ^ 1 << 17)));
+            let begin = Instant::now();
+            while !length.is_reached(begin, self.reads.load(Relaxed)) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            self.stop.store(true, Relaxed);
+        });
+    }
+
+    /// Defers what is still linked and waits for all of it.
+    fn finish(&self) {
+        for (slot, object) in self.slots.iter().enumerate() {
+            // SAFETY: no thread reads or writes any more.
+            unsafe { api::deferred_free(object.load(Relaxed).cast(), layout_of(slot)) };
+        }
+        api::barrier();
+    }
+}
+
+fn layout_of(slot: usize) -> std::alloc::Layout {
+    LAYOUTS[slot % LAYOUTS.len()]
+}
+
+/// How long to go on.
+#[derive(Clone, Copy)]
+enum Length {
+    Time(Duration),
+    Reads(u64),
+}
+
+impl Length {
+    fn chosen() -> Self {
+        let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+        match (number("READS"), number("SECONDS")) {
+            (Some(reads), _) => Self::Reads(reads),
+            (None, seconds) => Self::Time(seconds.map_or(Duration::from_millis(2500), Duration::from_secs)),
+        }
+    }
+
+    fn is_reached(self, begin: Instant, reads: u64) -> bool {
+        match self {
+            Self::Time(limit) => begin.elapsed() >= limit,
+            Self::Reads(limit) => reads >= limit,
+        }
+    }
+}
+
+/// What is in use: objects of the classes that this test allocates from, and all bytes.
+fn in_use() -> (Vec<u64>, u64) {
+    let stats = gracealloc::stats();
+    let class = |size| stats.classes.iter().find(|class| class.bytes >= size).map_or(0, |class| class.live);
+    (LAYOUTS.iter().map(|layout| class(layout.size())).collect(), stats.live_bytes)
+}
+
+fn torture() {
+    let seed = seed();
+    // What threads, readers and collectors keep once they have been there is in use from here on.
+    let first = World::new();
+    first.run(seed, Length::Time(Duration::from_millis(100)));
+    first.finish();
+    let (objects, bytes) = in_use();
+    let world = Box::new(World::new());
+    world.run(seed, Length::chosen());
+    world.finish();
+    let stats = api::stats();
+    let (reads, writes) = (world.reads.load(Relaxed), world.writes.load(Relaxed));
+    println!(
+        "torture: {reads} reads, {writes} writes, {} early{}, {} grace periods, {} pages recycled, {} marks, {} waits, SEED={seed}",
+        world.finds.count(),
+        world.finds.first(),
+        stats.grace_periods,
+        stats.pages_recycled,
+        stats.deferred_marks,
+        stats.inline_waits,
+    );
+    assert_eq!(world.finds.count(), 0, "objects were given back too early");
+    assert_eq!(first.finds.count(), 0, "objects were given back too early, in the first moments");
+    assert_eq!(stats.deferred_objects, 0, "barrier left something behind");
+    drop(world);
+    let (objects_now, bytes_now) = in_use();
+    assert_eq!(objects_now, objects, "objects were lost, or are in use twice");
+    assert!(bytes_now < bytes + (1 << 20), "{bytes_now} bytes in use, {bytes} before");
+}
+
+#[test]
+#[ignore = "the other tests run it in a process of its own"]
+fn child() {
+    assert_eq!(common::task().as_deref(), Some("torture"));
+    torture();
+}
+
+fn survives(variables: &[(&str, &str)]) {
+    let output = common::child("torture").envs(variables.iter().copied()).output().unwrap();
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    print!("{}", text(&output.stdout));
+    assert!(output.status.success(), "{}: {}", output.status, text(&output.stderr));
+}
+
+#[test]
+fn no_object_is_given_back_under_a_reader() {
+    survives(&[]);
+}
+
+#[test]
+fn no_object_is_given_back_under_a_reader_with_try_locks() {
+    survives(&[("GLIBC_TUNABLES", "glibc.pthread.rseq=0")]);
+}
+
+#[test]
+fn no_object_is_given_back_under_a_reader_where_pages_are_scarce() {
+    survives(&[("GRACEALLOC_BUDGET_BYTES", "1048576")]);
+}
