@@ -119,6 +119,19 @@ impl Block {
         unsafe { alloc::dealloc(self.start.as_ptr(), self.layout) };
     }
 
+    /// Verifies and gives the memory to `free`, which may look at nothing but its address and layout: a deferring
+    /// function, say.
+    pub fn free_by(self, free: impl FnOnce(*mut u8, Layout)) {
+        self.verify();
+        free(self.start.as_ptr(), self.layout);
+    }
+
+    /// What a reader keeps of the block when its owner gives it up.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View(Self { start: self.start, layout: self.layout, id: self.id })
+    }
+
     /// The address.
     #[must_use]
     pub fn address(&self) -> usize {
@@ -141,6 +154,20 @@ impl Block {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+}
+
+/// A reader's eye on a block that somebody else owns.
+#[derive(Debug)]
+pub struct View(Block);
+
+impl View {
+    /// [`Block::verify`].
+    ///
+    /// # Safety
+    /// - The memory is mapped: the block is live, or its free is deferred and what the deferral waits for has not ended.
+    pub unsafe fn verify(&self) {
+        self.0.verify();
     }
 }
 

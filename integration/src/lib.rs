@@ -13,9 +13,12 @@
 //! ledger     address -> id of the live object, outside of the allocator under test
 //! block      an allocation filled with a pattern of its id
 //! heap       blocks and ledger together, with counts
+//! child      forked children
 //! exchange   cells in which threads and signal handlers hand blocks over
 //! random     seeds that are printed, sizes skewed to small
 //! raw_thread a thread on which nothing has run yet
+//! timer      signals that come again and again to one thread
+//! counted    things whose destructors count
 //! runner     runs a program under a time limit and reads its summary
 //! ```
 
@@ -27,15 +30,18 @@ pub mod fixed;
 pub mod ledger;
 
 pub mod block;
+pub mod child;
 
 pub mod heap;
 
+pub mod counted;
 pub mod exchange;
 pub mod random;
 pub mod raw_thread;
 pub mod runner;
+pub mod timer;
 
-pub use block::Block;
+pub use block::{Block, View};
 pub use exchange::Exchange;
 pub use fixed::Fixed;
 pub use heap::Heap;

@@ -76,6 +76,21 @@ fn statm(index: usize) -> io::Result<usize> {
     field.map(|pages| pages * page).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// The calling thread's number in the system.
+#[must_use]
+pub fn thread_id() -> u64 {
+    // SAFETY: always safe to ask.
+    unsafe { libc::gettid() }.unsigned_abs().into()
+}
+
+/// How many threads this process has.
+///
+/// # Errors
+/// When `/proc` is not readable.
+pub fn threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
 /// The CPUs that this thread may run on.
 ///
 /// # Errors

@@ -8,8 +8,6 @@
 
 use std::alloc::Layout;
 use std::cell::Cell;
-use std::mem;
-use std::ptr;
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +15,8 @@ use std::thread;
 
 use fastrand::Rng;
 use gracealloc::{Context, GraceAlloc};
-use integration::{Block, Exchange, Fixed, Heap, Summary, fatal, os, random, require};
+use integration::timer::{self, Timer};
+use integration::{Block, Exchange, Fixed, Heap, Summary, random, require};
 
 #[global_allocator]
 static GLOBAL: GraceAlloc = GraceAlloc;
@@ -44,7 +43,7 @@ fn main() {
     let per_thread = random::argument(1).unwrap_or(2000);
     let seed = random::seed(2);
     LazyLock::force(&HEAP);
-    TIMERS.iter().for_each(|&(signal, _)| install(signal));
+    TIMERS.iter().for_each(|&(signal, _)| timer::install(signal, on_signal));
     let start = |index| thread::spawn(move || work(Rng::with_seed(seed ^ index), per_thread));
     let threads: Vec<_> = (0..THREADS).map(start).collect();
     let operations: u64 = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
@@ -64,13 +63,7 @@ fn main() {
 }
 
 extern "C" fn on_signal(_: i32) {
-    // SAFETY: always valid for the calling thread.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    let before = unsafe { *errno };
-    handle();
-    // SAFETY: as above.
-    unsafe { *errno = before };
+    timer::keep_errno(handle);
 }
 
 fn handle() {
@@ -130,44 +123,5 @@ fn step(rng: &mut Rng, held: &mut Fixed<Block>) {
         HEAP.free(block);
     } else if let Some(block) = HEAP.alloc(random::layout(rng)) {
         held.push(block);
-    }
-}
-
-fn install(signal: i32) {
-    // SAFETY: an all-zero `sigaction` is valid: no flags, an empty mask.
-    let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    action.sa_sigaction = on_signal as extern "C" fn(i32) as usize;
-    action.sa_flags = libc::SA_RESTART;
-    // SAFETY: the handler has the type that these flags ask for, and uses only what is async-signal-safe.
-    os::check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }).expect("sigaction");
-}
-
-/// A timer that signals the thread which made it.
-struct Timer(libc::timer_t);
-
-impl Timer {
-    fn start(signal: i32, period: i64) -> Self {
-        // SAFETY: all-zero values of these C structs are valid.
-        let (mut event, mut times): (libc::sigevent, libc::itimerspec) = unsafe { mem::zeroed() };
-        event.sigev_notify = libc::SIGEV_THREAD_ID;
-        event.sigev_signo = signal;
-        // SAFETY: always safe to ask.
-        event.sigev_notify_thread_id = unsafe { libc::gettid() };
-        times.it_interval.tv_nsec = period;
-        times.it_value.tv_nsec = period;
-        let mut timer = ptr::null_mut();
-        // SAFETY: the event is valid for reads, the timer for writes.
-        let made = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
-        os::check(made).expect("timer_create");
-        // SAFETY: the timer exists, `times` is valid for reads.
-        os::check(unsafe { libc::timer_settime(timer, 0, &raw const times, ptr::null_mut()) }).expect("timer_settime");
-        Self(timer)
-    }
-
-    fn stop(self) {
-        // SAFETY: the timer exists, and is deleted once.
-        if os::check(unsafe { libc::timer_delete(self.0) }).is_err() {
-            fatal!("timer_delete");
-        }
     }
 }
