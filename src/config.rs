@@ -135,8 +135,9 @@ impl Config {
     }
 
     /// How many bytes may wait for grace periods in pages, 0 for an eighth of the machine's memory or the control group's
-    /// limit. When it is spent, [`deferred_free`](crate::deferred_free) waits where it may. Not below some pages of each
-    /// size that is deferred: a page is charged with all it can hold (up to 64 KiB, or four objects), for each CPU.
+    /// limit. When it is spent, [`deferred_free`](crate::deferred_free) waits where it may. At least 1 MiB, of which an
+    /// eighth is kept back. A page is charged with all it can hold (up to 64 KiB, or four objects) while it is in use,
+    /// open ones of each CPU and size too; large objects are charged as well.
     pub fn budget_bytes(self, bytes: usize) -> Self {
         self.set(&BUDGET_BYTES, bytes as u64)
     }
@@ -159,7 +160,8 @@ impl Config {
     }
 
     /// At every so many pages that it seals, a caller of [`deferred_free`](crate::deferred_free) that may block pushes
-    /// grace periods on by one step, which runs functions deferred with crossbeam; 0 leaves that to the worker.
+    /// grace periods on by one step, which runs functions deferred with crossbeam; at each page when half the budget is
+    /// spent. 0 leaves that to the worker, but for large objects and callers that have to wait.
     pub fn help_pages(self, pages: usize) -> Self {
         self.set(&HELP_PAGES, pages as u64)
     }

@@ -7,7 +7,7 @@
 //!                       and those whose wait was in vain set the object's mark
 //! ```
 //!
-//! crossbeam is entered here alone (and by the worker), outside of every slow path and with no lock of ours.
+//! crossbeam is entered outside of every slow path and with no lock of ours.
 
 use crate::context::{self, Context, context};
 use crate::deferred::{self, Deferred, Destructor, Left, Object};
@@ -15,7 +15,7 @@ use crate::platform::fatal::fatal;
 use crate::platform::{clock, errno};
 use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
-use crate::{cache, global, grace, tunables};
+use crate::{cache, global, grace, slab, tunables};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::fmt;
@@ -36,8 +36,12 @@ use core::time::Duration;
 /// later. In preemptible context it may push grace periods on, which runs functions that other code has deferred with
 /// crossbeam, as any `crossbeam_epoch::pin()` does.
 ///
-/// Null is permitted and does nothing. The idea, and the batching in pages, are those of `kvfree_rcu()` in the Linux kernel
+/// Null is permitted and does nothing. Any store before the call on this thread unlinks the block, a Relaxed one too; where
+/// another thread has unlinked it, that has to happen before the call. The idea, and the batching in pages, are those of `kvfree_rcu()` in the Linux kernel
 /// (`mm/slab_common.c`).
+///
+/// # Panics
+/// - If a function that other code has deferred with crossbeam panics meanwhile. The block is deferred all the same.
 ///
 /// # Safety
 /// - The block was allocated by [`GraceAlloc`](crate::GraceAlloc) (as the global allocator or directly) with this layout.
@@ -97,9 +101,26 @@ pub unsafe fn deferred_free(ptr: *mut u8, layout: Layout) {
 /// }
 /// ```
 pub unsafe fn deferred_free_bulk(ptrs: &[*mut u8], layout: Layout) {
-    for &ptr in ptrs {
+    let mut rest = Rest { ptrs: ptrs.iter(), layout };
+    for &ptr in rest.ptrs.by_ref() {
         // SAFETY: handed on to the caller.
         unsafe { deferred_free(ptr, layout) };
+    }
+}
+
+/// What is left of a slice if a function of somebody else's, run on the way, panics: deferred without entering crossbeam.
+struct Rest<'a> {
+    ptrs: core::slice::Iter<'a, *mut u8>,
+    layout: Layout,
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        let _section = context::atomic_section();
+        for &ptr in self.ptrs.by_ref() {
+            // SAFETY: handed on to the caller of `deferred_free_bulk`.
+            unsafe { deferred_free(ptr, self.layout) };
+        }
     }
 }
 
@@ -154,9 +175,11 @@ pub(crate) fn inline_waits() -> (u64, u64) {
 
 #[cold]
 fn exhausted(class: SizeClass, object: *mut u8) {
-    let unplaced = Unplaced { class, object };
-    if context() == Context::Preemptible && wait(|elapsed, slow| place(class, object, elapsed, slow)) {
-        core::mem::forget(unplaced);
+    {
+        let unplaced = Unplaced { class, object };
+        if context() == Context::Preemptible && wait(|elapsed, slow| place(class, object, elapsed, slow)) {
+            core::mem::forget(unplaced);
+        }
     }
     notice();
 }
@@ -216,9 +239,18 @@ fn defer_other(kind: Kind, object: *mut u8, layout: Layout) {
     }
     let room = || deferred::has_room_for_large(layout.size());
     {
-        let _unplaced = UnplacedLarge { object, layout };
+        let unplaced = UnplacedLarge { object, layout };
+        let over = Cell::new(false);
         if !room() && context() == Context::Preemptible {
-            wait(|_, _| room());
+            wait(|elapsed, _| {
+                over.set(elapsed);
+                elapsed || room()
+            });
+        }
+        if over.get() {
+            core::mem::forget(unplaced);
+            let _slow = SlowPath::enter();
+            return slab::large::free(object, layout); // its grace period is over
         }
     }
     push_on();
@@ -286,11 +318,11 @@ pub unsafe fn defer_drop<T: ?Sized + Send + 'static>(ptr: *mut T) {
 ///
 /// # Examples
 /// ```
-/// let _section = gracealloc::atomic_section();
-/// # drop(_section);
-/// let value = Box::into_raw(Box::new([1, 2, 3]));
+/// let value = Box::into_raw(Box::new([1, 2, 3])); // before the section: a box ends the process without memory
+/// let section = gracealloc::atomic_section();
 /// // SAFETY: from a box, and nobody else has seen it.
 /// unsafe { gracealloc::try_defer_drop(value)? };
+/// drop(section);
 /// # Ok::<(), gracealloc::Full>(())
 /// ```
 pub unsafe fn try_defer_drop<T: ?Sized + Send + 'static>(ptr: *mut T) -> Result<(), Full> {
@@ -365,8 +397,7 @@ pub fn barrier() {
         let all = deferred::seal_all();
         grace::wait(grace::snapshot(), None);
         deferred::ripen_patiently();
-        deferred::wake_worker();
-        deferred::run_destructors(deferred::worker_runs().then_some(deferred::hurry as fn()));
+        deferred::run_all_destructors();
         if all {
             return;
         }
@@ -374,7 +405,8 @@ pub fn barrier() {
 }
 
 /// One step of what the worker does, for programs that have it off: seals open pages, pushes grace periods on, takes back
-/// what is due and runs destructors. Returns whether something still waits.
+/// what is due and (only if there is no worker) runs destructors. Returns whether something still waits, which it does for
+/// as long as a reader stays.
 ///
 /// Only in preemptible context; elsewhere it does nothing but answer. It holds no lock while it runs other people's
 /// destructors, and its caller should hold none that they want.

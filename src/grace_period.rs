@@ -1,8 +1,8 @@
 //! Waiting for readers, and positions in the sequence of grace periods.
 
 use crate::context::{Context, context};
-use crate::grace;
 use crate::platform::errno;
+use crate::{deferred, grace};
 use core::fmt;
 use core::time::Duration;
 
@@ -30,7 +30,8 @@ pub fn synchronize() {
 /// As [`synchronize`], but gives up after `limit`.
 ///
 /// # Errors
-/// - [`Stalled`]: a reader has not left in time.
+/// - [`Stalled`]: a reader has not left in time, or crossbeam's backlog was too long. Functions that other code has deferred
+///   with crossbeam may run meanwhile, and are not cut short.
 ///
 /// # Panics
 /// - As [`synchronize`].
@@ -67,9 +68,9 @@ pub fn synchronize_timeout(limit: Duration) -> Result<(), Stalled> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stalled {
-    /// The kind of reader that it waits for.
+    /// The kind of reader that it waits for; "no domain any more" if it ended just then.
     pub domain: &'static str,
-    /// How long it has been running. (Of crossbeam's readers nothing more can be known: not which thread it is.)
+    /// How long it has been running, which is not how long the caller has waited. (Of crossbeam's readers nothing more can be known: not which thread it is.)
     pub age: Duration,
 }
 
@@ -98,12 +99,25 @@ impl core::error::Error for Stalled {}
 pub struct GraceCookie(u64);
 
 impl GraceCookie {
-    /// The position now. It alone starts no grace period: that is for [`wait`](Self::wait), and for deferrals.
+    /// The position now. It alone asks for no grace period: [`start`](Self::start), [`wait`](Self::wait) and deferrals do, and
+    /// without any of them it never elapses.
     pub fn now() -> Self {
         Self(grace::snapshot())
     }
 
-    /// Whether a whole grace period has passed since. Where the caller may, it pushes a running one on by a step.
+    /// The position now, and a grace period is asked for, so that it elapses by itself (or by [`drive`](crate::drive)).
+    pub fn start() -> Self {
+        let cookie = Self::now();
+        grace::demand(cookie.0);
+        if context() != Context::Atomic {
+            let _errno = errno::Saved::new();
+            deferred::wake_worker();
+        }
+        cookie
+    }
+
+    /// Whether a whole grace period has passed since. Where the caller may, it pushes on by a step what somebody has asked
+    /// for.
     pub fn is_elapsed(&self) -> bool {
         if !grace::has_elapsed(self.0) && context() == Context::Preemptible {
             let _errno = errno::Saved::new();

@@ -77,7 +77,8 @@ pub struct Stats {
     pub leaked_drops: u64,
     /// Times that a magazine was exchanged, since the process began.
     pub slow_paths: u64,
-    /// Magazines lost because the kernel refused a membarrier.
+    /// Magazines lost because the kernel refused a membarrier, or, in a forked child, because a thread that is not there had
+    /// them in hand (about: such threads are counted).
     pub lost_magazines: u64,
     /// About how many objects were lost with them.
     pub lost_objects: u64,

@@ -28,6 +28,11 @@ fn free(ptr: *mut u8, layout: Layout) {
     unsafe { GraceAlloc.dealloc(ptr, layout) }
 }
 
+fn defer(ptr: *mut u8, layout: Layout) {
+    // SAFETY: as in `free`.
+    unsafe { gracealloc::deferred_free(ptr, layout) }
+}
+
 fn foreign(layout: Layout) -> *mut u8 {
     // SAFETY: the layouts here have a size.
     unsafe { System.alloc(layout) }
@@ -56,6 +61,26 @@ fn misuse(case: &str) {
         }
         "small from its middle" => free(alloc(SMALL).wrapping_add(8), SMALL),
         "marked twice" => mark_twice(),
+        "large deferred twice" => {
+            let ptr = alloc(LARGE);
+            let _guard = crossbeam_epoch::pin();
+            (0..2).for_each(|_| defer(ptr, LARGE));
+        }
+        "large deferred and freed" => {
+            let ptr = alloc(LARGE);
+            let _guard = crossbeam_epoch::pin();
+            defer(ptr, LARGE);
+            free(ptr, LARGE);
+        }
+        "small deferred twice" => {
+            let ptr = alloc(SMALL);
+            (0..2).for_each(|_| defer(ptr, SMALL));
+            gracealloc::barrier();
+        }
+        "small deferred as another size" => {
+            defer(alloc(SMALL), Layout::new::<[u64; 16]>());
+            gracealloc::barrier();
+        }
         _ => report(),
     }
     gracealloc::trim();
@@ -139,6 +164,14 @@ fn a_small_object_of_another_allocator_is_caught_when_it_reaches_a_span() {
 #[test]
 fn a_pointer_into_an_object_is_caught_when_it_reaches_a_span() {
     dies_with("small from its middle", "free of a pointer that is not an object", "size 64 align 1");
+}
+
+#[test]
+fn a_deferred_object_that_is_given_back_again_is_caught() {
+    dies_with("large deferred twice", "double free", "size 100000 align 8");
+    dies_with("large deferred and freed", "double free", "size 100000 align 8");
+    dies_with("small deferred twice", "double free", "size 64 align 1");
+    dies_with("small deferred as another size", "free with the wrong size", "size 128 align 1");
 }
 
 #[test]

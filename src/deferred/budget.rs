@@ -2,7 +2,8 @@
 //!
 //! A page is charged with all that it can hold when it is put to use, and refunded when it has come back, so open pages
 //! count too. Charges gather in the CPU's cell and go to the shared total a *grain* at a time; all grains together are at most
-//! an eighth of the budget, which is kept back for them: pages never hold more than the budget.
+//! an eighth of the budget, which is kept back for them: pages never hold more than the budget (but for some grains, after
+//! it was lowered).
 
 use super::cells::{self, Cell};
 use crate::platform::limit;
@@ -21,7 +22,7 @@ const FRACTION: usize = 8;
 const UNKNOWN: u64 = 64 << 20;
 /// The most that a cell keeps to itself.
 const GRAIN: i64 = 256 << 10;
-/// No budget is below this: a page of each kind must fit.
+/// No budget is below this: a few pages of any class must fit, or nothing would be deferred at all.
 const LEAST: u64 = 1 << 20;
 
 /// Looks how much memory there is. Reads files: not in atomic context.
@@ -101,7 +102,7 @@ fn pass_on(cell: &Cell, bytes: i64) {
     let here = cell.charge.fetch_add(bytes, Relaxed) + bytes;
     let grain = (limit() as i64 / 8 / cells::all().len() as i64).min(GRAIN);
     if here.abs() >= grain {
-        cell.charge.fetch_sub(here, Relaxed);
+        let here = cell.charge.swap(0, Relaxed); // all of it, also what others added meanwhile
         TOTAL.fetch_add(here, Relaxed);
     }
 }

@@ -8,14 +8,14 @@
 //!
 //! An array queue is not lock-free in the strict sense: an operation stopped half-way can make one nested in it spin, and
 //! a child that is forked then spins for ever. So atomic callers take records instead, made beforehand for them alone, and
-//! a fork waits for who is inside the queue (`QUEUE`, a gate).
+//! a fork waits for who is inside the queue (`INSIDE`, a gate).
 //!
 //! Destructors are other people's code: they run with no lock of ours but `RUNNING`, which keeps others from running
 //! destructors, and outside of every slow path. One that panics ends the process.
 
-use super::cells;
 use super::in_transit::InTransit;
 use super::pending::{Pending, Stamped};
+use super::{cells, worker};
 use crate::arena::{Arena, Record};
 use crate::context::InCrossbeam;
 use crate::grace;
@@ -30,6 +30,7 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
+    fence,
 };
 use core::time::Duration;
 use crossbeam_queue::ArrayQueue;
@@ -53,10 +54,10 @@ struct Entry {
 // SAFETY: the values are `Send`, and entries have one owner at a time.
 unsafe impl Send for Entry {}
 
-/// Entries that preemptible callers can leave before they have to wait. A queue of so many is of the largest class, which
-/// the reserve can serve.
+/// Entries that preemptible callers can leave before they have to wait. A queue of so many is small enough for a class, and
+/// so the reserve can serve it.
 const ENTRIES: usize = 512;
-/// Records that are kept for atomic callers: numbers `1..=POOL`.
+/// Records that are kept for atomic callers: numbers `1..=POOL`, whoever used them first.
 const POOL: u32 = 64;
 
 static QUEUE: OnceBox<ArrayQueue<Entry>> = OnceBox::new();
@@ -79,7 +80,7 @@ struct Single {
     destructor: UnsafeCell<MaybeUninit<Destructor>>,
 }
 
-// SAFETY: nothing is said of `destructor`, the rest are atomics.
+// SAFETY: `destructor` may be anything, zero too; the rest are atomics.
 unsafe impl Record for Single {
     const FIRST: u32 = 64;
 }
@@ -113,7 +114,8 @@ static RUN: AtomicU64 = AtomicU64::new(0);
 /// Values that nobody will drop: there was no memory for their entry.
 pub(super) static LEAKED: AtomicU64 = AtomicU64::new(0);
 /// Rounds of destructors begun and ended, and that one has ended.
-static ROUNDS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+static ROUNDS_BEGUN: AtomicU64 = AtomicU64::new(0);
+static ROUNDS_ENDED: AtomicU64 = AtomicU64::new(0);
 static ROUND_ENDED: Event = Event::new();
 
 thread_local! {
@@ -211,21 +213,29 @@ pub(super) fn run() -> bool {
     if RUNNING.swap(true, Acquire) {
         return false;
     }
-    let round = ROUNDS[0].fetch_add(1, SeqCst) + 1;
+    let round = ROUNDS_BEGUN.fetch_add(1, SeqCst) + 1;
+    fence(SeqCst); // pairs with the one in `run_patiently`: a round that it does not count sees what was left before it
     while let Some(destructor) = next_entry().or_else(next_single) {
         call(destructor);
     }
     RUNNING.store(false, Release);
-    ROUNDS[1].fetch_max(round, SeqCst);
+    ROUNDS_ENDED.fetch_max(round, Release); // Release: what the destructors did, for `run_patiently`
     ROUND_ENDED.signal();
     true
 }
 
-/// Runs everything whose time has come, on the worker if there is one (`by_worker` has it hurry), and waits for that.
-pub(crate) fn run_patiently(by_worker: Option<fn()>) {
+/// Waits until everything has run whose time has come: on the worker, else here.
+pub(crate) fn run_all() {
+    worker::wake();
+    run_patiently(worker::runs().then_some(worker::hurry));
+}
+
+/// `by_worker` has the worker hurry.
+fn run_patiently(by_worker: Option<fn()>) {
     // A round that begins after this finds everything whose time has come now.
-    let before = ROUNDS[0].load(SeqCst);
-    while ROUNDS[1].load(SeqCst) <= before {
+    fence(SeqCst); // pairs with the one in `run`
+    let before = ROUNDS_BEGUN.load(SeqCst);
+    while ROUNDS_ENDED.load(Acquire) <= before {
         let seen = ROUND_ENDED.now();
         match by_worker {
             Some(hurry) => {
@@ -251,7 +261,7 @@ fn next_entry() -> Option<Destructor> {
     if due { front.take().map(|entry| entry.destructor) } else { None }
 }
 
-/// The oldest entry in a record, if its time has come; called when the queue's lock is left again.
+/// The oldest entry in a record, if its time has come. The lock of the pending ones is left before it is called.
 fn next_single() -> Option<Destructor> {
     let mut destructor = None;
     PENDING.poll(&ByNumber, 1, |number| {
@@ -309,6 +319,6 @@ pub(super) fn restart() {
     let front = u64::from(unsafe { &*FRONT.0.get() }.is_some());
     let queued = QUEUE.get().map_or(0, ArrayQueue::len) as u64;
     LEFT.store(BEGUN.load(Relaxed) + front + queued + PENDING.count(&ByNumber), Relaxed);
-    ROUNDS[1].store(ROUNDS[0].load(Relaxed) - mine, Relaxed);
+    ROUNDS_ENDED.store(ROUNDS_BEGUN.load(Relaxed) - mine, Relaxed);
     ROUND_ENDED.restart();
 }

@@ -30,9 +30,9 @@ pub(crate) fn has_room(bytes: usize) -> bool {
 
 /// Defers a large object, whatever the budget says. Cannot fail.
 pub(super) fn defer(object: *mut u8, layout: Layout, slow: &SlowPath) {
+    let number = large::defer(object, layout); // what is not ours ends here
     let Some(cell) = cells::here() else { return };
     let _in_transit = InTransit::enter(cell, slow.may_block());
-    let number = large::defer(object, layout);
     budget::charge(cell, layout.size());
     OBJECTS.fetch_add(1, Relaxed);
     BYTES.fetch_add(layout.size() as u64, Relaxed);

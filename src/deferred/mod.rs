@@ -8,8 +8,8 @@
 //!     cells         the part of each CPU
 //! ```
 //!
-//! The layer never enters crossbeam and never waits for a grace period: it says that it has no page, or that it would be
-//! time to push on, and the public face decides by the caller's context.
+//! But for the worker's own thread, the layer never enters crossbeam and never waits for a grace period: it says that it has
+//! no page, or that it would be time to push on, and the public face decides by the caller's context.
 
 mod budget;
 mod cells;
@@ -31,7 +31,7 @@ use core::alloc::Layout;
 use core::sync::atomic::Ordering::Relaxed;
 
 pub(crate) use counts::{counts, pending_objects};
-pub(crate) use drops::{Destructor, Left, Object, is_dropping, leave, leave_in_pool, run_patiently as run_destructors};
+pub(crate) use drops::{Destructor, Left, Object, is_dropping, leave, leave_in_pool, run_all as run_all_destructors};
 pub(crate) use large::has_room as has_room_for_large;
 pub(crate) use pages::Deferred;
 pub(crate) use worker::{
@@ -90,7 +90,8 @@ pub(crate) fn seal_what_is_open(slow: &SlowPath) {
 
 /// Whether anything waits for a grace period, in open pages too.
 pub(crate) fn is_pending() -> bool {
-    cells::all().iter().any(|cell| !cell.pages.is_empty() || cell.open.load(Relaxed))
+    grace::is_wanted()
+        || cells::all().iter().any(|cell| !cell.pages.is_empty() || cell.open.load(Relaxed))
         || !large::pending().is_empty()
         || slab::marks::DEFERRED.is_pending()
         || drops::is_pending()

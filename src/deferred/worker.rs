@@ -23,6 +23,7 @@ use core::ffi::c_void;
 use core::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+    fence,
 };
 use core::time::Duration;
 
@@ -49,11 +50,15 @@ pub(crate) fn wake() {
         if !thread::spawn(main) {
             RUNS.store(false, Release); // the next caller tries again
         }
-    // SeqCst: with the store in `main` and what follows it there. Either this sees an idle worker, or the worker sees what
-    // the caller has left.
-    } else if IDLE.load(SeqCst) && IDLE.swap(false, SeqCst) {
+    // The fence pairs with the one in `main`: either this sees an idle worker, or the worker sees what the caller has left.
+    } else if is_idle() && IDLE.swap(false, SeqCst) {
         WORK.signal();
     }
+}
+
+fn is_idle() -> bool {
+    fence(SeqCst);
+    IDLE.load(Relaxed)
 }
 
 /// For atomic callers: somebody who may is to [`wake`] the worker.
@@ -91,10 +96,11 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
             WORK.wait(seen, drain_delay());
             continue;
         }
-        IDLE.store(true, SeqCst); // and then look once more; see `wake`
+        IDLE.store(true, SeqCst);
+        fence(SeqCst); // and then look once more: pairs with `wake`, before which the caller has left what it has
         if !super::is_pending() {
             WORK.wait(seen, IDLE_SLEEP);
-            passes = LOOK_EVERYWHERE - 1;
+            passes = LOOK_EVERYWHERE - 1; // the next pass looks everywhere
         }
         IDLE.store(false, SeqCst);
     }
@@ -152,7 +158,7 @@ fn take_back() {
     super::large::ripen(&slow);
 }
 
-/// Stall reports so far, and the age of the grace period at the last one.
+/// Stall reports so far, and the periods that the running grace period had been waiting for at the last one.
 pub(super) static REPORTS: AtomicU64 = AtomicU64::new(0);
 static REPORTED: AtomicU64 = AtomicU64::new(0);
 

@@ -14,23 +14,33 @@
 //! that pins later fences, and sees what was unlinked before. It stands behind older garbage in a queue: the length
 //! of a grace period includes crossbeam's backlog.
 //!
+//! What is deferred in front of it, in the same bag, takes it down when it panics: so it gets a bag of its own, and one that
+//! has not come through after a second is sent again.
+//!
 //! `pin` and `flush` allocate and run other crates' destructors: they are called with no lock of ours, and never from an
 //! allocation or a free.
 
 use super::domain::Domain;
+use crate::platform::clock;
 use core::sync::atomic::{
     AtomicU64,
-    Ordering::{AcqRel, Acquire, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 pub(super) struct Crossbeam {
     /// The grace period that has no probe yet; 0 when there is none.
     wanted: AtomicU64,
+    /// When the last probe was sent, in milliseconds.
+    sent: AtomicU64,
     /// The newest one whose probe has come through.
     passed: AtomicU64,
 }
 
-pub(super) static CROSSBEAM: Crossbeam = Crossbeam { wanted: AtomicU64::new(0), passed: AtomicU64::new(0) };
+/// A probe that has not come through for so long is sent again; more than one does no harm.
+const RESEND_MS: u64 = 1000;
+
+pub(super) static CROSSBEAM: Crossbeam =
+    Crossbeam { wanted: AtomicU64::new(0), sent: AtomicU64::new(0), passed: AtomicU64::new(0) };
 
 /// Has crossbeam make its collector.
 pub(super) fn touch() {
@@ -43,6 +53,7 @@ impl Domain for Crossbeam {
     }
 
     fn begin(&self, number: u64) {
+        self.sent.store(clock::now_ms(), Relaxed);
         self.wanted.store(number, Release); // Release: who takes it in `help` seals after "started"
     }
 
@@ -50,13 +61,14 @@ impl Domain for Crossbeam {
         if self.is_over(number) {
             return;
         }
+        if clock::now_ms().saturating_sub(self.sent.load(Relaxed)) > RESEND_MS {
+            self.begin(number);
+        }
         let guard = crossbeam_epoch::pin();
         // AcqRel: one helper sends the probe; pairs with `begin`.
         let wanted = self.wanted.swap(0, AcqRel);
         if wanted != 0 {
-            // What others have deferred on this thread goes first, in a bag of its own: a function of theirs that panics
-            // takes down all that stand behind it in its bag.
-            guard.flush();
+            guard.flush(); // what others have deferred on this thread, in another bag
             guard.defer(move || CROSSBEAM.passed.fetch_max(wanted, Release));
         }
         guard.flush();

@@ -12,7 +12,7 @@ pub(super) trait Domain: Sync {
     /// Pushes grace period `number` on by what may call foreign code. No lock of ours is held.
     fn help(&self, number: u64);
 
-    /// Whether everybody who was a reader at `begin` has left. Under the driver's lock.
+    /// Whether everybody who was a reader at `begin` has left. From anywhere; the driver's look is the one that counts.
     fn is_over(&self, number: u64) -> bool;
 
     /// In the child of a fork, where other threads' half-done work is lost: does it again for the running one.

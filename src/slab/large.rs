@@ -113,7 +113,8 @@ fn take_record() -> Option<(u32, &'static Large)> {
 /// The record of a live object, which must have this layout: anything else ends the process.
 fn expect(ptr: *mut u8, layout: Layout) -> (u32, &'static Large) {
     let Some((number, record)) = find(ptr) else {
-        fatal("free of a pointer that is not an object", ptr, Some(layout));
+        let what = if is_freed(ptr) { "double free" } else { "free of a pointer that is not an object" };
+        fatal(what, ptr, Some(layout));
     };
     if record.layout() != layout {
         fatal("free with the wrong size", ptr, Some(layout));
@@ -131,6 +132,12 @@ fn find(ptr: *mut u8) -> Option<(u32, &'static Large)> {
     // point into the page where one starts.
     let live = record.state.load(Acquire) == LIVE && record.ptr.load(Relaxed) == ptr;
     live.then_some((number, record))
+}
+
+/// Whether a large object that started here was marked or deferred, and has not gone back yet.
+fn is_freed(ptr: *mut u8) -> bool {
+    let number = address_map::start(ptr.addr());
+    number != 0 && ARENA.get(number).ptr.load(Relaxed) == ptr && ARENA.get(number).state.load(Relaxed) != FREE
 }
 
 /// The size a live large object was allocated with. The record may be freed and described anew meanwhile: then it was

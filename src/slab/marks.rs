@@ -130,7 +130,10 @@ impl Marks {
     /// everything was taken.
     fn apply(&self, mut each: impl FnMut(At, usize, u64) -> u64) -> bool {
         while let Some(number) = self.segments.pop(self) {
-            if !self.apply_segment(segment::ARENA.get(number), &mut each) {
+            let segment = segment::ARENA.get(number);
+            // Before the bits are taken, and only by who has popped it: twice on the stack, it would close a circle.
+            (self.of)(segment).listed.store(false, Release);
+            if !self.apply_segment(segment, &mut each) {
                 return false;
             }
         }
@@ -139,7 +142,6 @@ impl Marks {
 
     fn apply_segment(&self, segment: &'static Segment, each: &mut impl FnMut(At, usize, u64) -> u64) -> bool {
         let marks = (self.of)(segment);
-        marks.listed.store(false, Release); // before the bits are taken
         let mut all = true;
         for (at, word) in marks.spans.iter().enumerate() {
             let mut spans = word.swap(0, AcqRel);
@@ -208,7 +210,7 @@ pub(crate) fn apply() {
 }
 
 /// Hands out the objects with a deferred mark, as long as `each` takes them: those in listed segments, or in all, where
-/// somebody may be about to list one. Returns whether it took all. One caller at a time.
+/// somebody may be about to list one (and leaves them listed). Returns whether it took all. One caller at a time.
 pub(crate) fn take_deferred(everywhere: bool, mut each: impl FnMut(SizeClass, *mut u8) -> bool) -> bool {
     let mut word_by_word = |at: At, word: usize, mut bits: u64| {
         while bits != 0 && each(at.class(), at.object(word * 64 + bits.trailing_zeros() as usize)) {
