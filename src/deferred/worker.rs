@@ -175,10 +175,12 @@ pub(crate) fn report_stall() {
     }
 }
 
-/// In the child of a fork: there is no worker.
+/// In the child of a fork: there is no worker; the next slow path starts one if something waits.
 pub(super) fn restart() {
     RUNS.store(false, Relaxed);
     IDLE.store(false, Relaxed);
     WORK.restart();
-    want();
+    if super::is_pending() {
+        want(); // a child that inherits nothing to do needs no thread of ours
+    }
 }
