@@ -100,9 +100,9 @@ pub struct AtomicSection {
 ///
 /// Inside, allocation and deallocation take no lock and make no system call: `alloc` is served from the per-CPU caches,
 /// the depot and the pre-faulted reserve, and returns null when they have nothing, and always for objects above 32 KiB
-/// (on null `Box` and `Vec` end the process: use `std::alloc::alloc` or the `try_` methods). `dealloc` cannot fail. The
-/// first allocation of a process makes a few system calls wherever it happens. A guard that is leaked leaves its thread
-/// in atomic context for ever.
+/// (on null `Box` and `Vec` end the process: use `std::alloc::alloc` or the `try_` methods). `dealloc` and
+/// [`deferred_free`](crate::deferred_free) cannot fail. The first allocation of a process makes a few system calls wherever
+/// it happens. A guard that is leaked leaves its thread in atomic context for ever.
 ///
 /// A signal handler opens one before it allocates or frees. Where restartable sequences are in use (see
 /// [`Stats::rseq`](crate::Stats::rseq)) both are then async-signal-safe; elsewhere a handler that meets the slot of the

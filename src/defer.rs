@@ -37,8 +37,8 @@ use core::time::Duration;
 /// crossbeam, as any `crossbeam_epoch::pin()` does.
 ///
 /// Null is permitted and does nothing. Any store before the call on this thread unlinks the block, a Relaxed one too; where
-/// another thread has unlinked it, that has to happen before the call. The idea, and the batching in pages, are those of `kvfree_rcu()` in the Linux kernel
-/// (`mm/slab_common.c`).
+/// another thread has unlinked it, that has to happen before the call. The idea, and the batching in pages, are those of
+/// `kvfree_rcu()` in the Linux kernel (`mm/slab_common.c`).
 ///
 /// # Panics
 /// - If a function that other code has deferred with crossbeam panics meanwhile. The block is deferred all the same.
@@ -149,7 +149,9 @@ fn push_on() {
     let _errno = errno::Saved::new();
     match context() {
         Context::Preemptible => step(),
-        Context::Reader => deferred::hurry(),
+        Context::Reader => {
+            deferred::hurry();
+        }
         Context::Atomic => deferred::want_worker(),
     }
 }

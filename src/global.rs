@@ -211,8 +211,8 @@ fn or_reclaim(attempt: impl Fn(&SlowPath) -> *mut u8) -> *mut u8 {
 const LONGEST: Duration = Duration::from_millis(100);
 
 /// Memory is exhausted. What waits for a grace period may come back if the worker gets through in time: crossbeam must not
-/// be entered from here. A thread that *is* in crossbeam on our behalf gets the reserve instead: crossbeam ends the
-/// process when it has no memory.
+/// be entered from here. A thread that *is* in crossbeam on our behalf gets the reserve instead, as a nested slow path
+/// does: crossbeam ends the process when it has no memory.
 ///
 /// Whether the caller is a reader cannot be asked here (that, too, would enter crossbeam): one waits in vain, once.
 #[cold]
@@ -375,7 +375,8 @@ fn ask_whose_heap_it_is() -> Result<bool, ()> {
 /// unused pages and wholly free segments to the operating system (one segment stays, and all magazines), and has the
 /// backing do the same. Returns the bytes of ours that were given back.
 ///
-/// Takes locks and makes system calls; in atomic context it does nothing and returns 0.
+/// What waits for a grace period is not among it: call [`barrier`](crate::barrier) first. Takes locks and makes system
+/// calls; in atomic context it does nothing and returns 0.
 ///
 /// # Examples
 /// ```

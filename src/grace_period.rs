@@ -70,7 +70,8 @@ pub fn synchronize_timeout(limit: Duration) -> Result<(), Stalled> {
 pub struct Stalled {
     /// The kind of reader that it waits for; "no domain any more" if it ended just then.
     pub domain: &'static str,
-    /// How long it has been running, which is not how long the caller has waited. (Of crossbeam's readers nothing more can be known: not which thread it is.)
+    /// How long it has been running, which is not how long the caller has waited. (Of crossbeam's readers nothing more can
+    /// be known: not which thread it is.)
     pub age: Duration,
 }
 

@@ -94,7 +94,7 @@ pub struct ClassStats {
     pub bytes: usize,
     /// Objects that its spans have.
     pub objects: u64,
-    /// Of those, in use by the program.
+    /// Of those, in use by the program; about, while it runs, and with those that are marked.
     pub live: u64,
     /// Of those, free and kept in magazines.
     pub cached: u64,

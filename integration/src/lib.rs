@@ -14,6 +14,7 @@
 //! block      an allocation filled with a pattern of its id
 //! heap       blocks and ledger together, with counts
 //! child      forked children
+//! deferral   blocks that are deferred, and how many are pending
 //! exchange   cells in which threads and signal handlers hand blocks over
 //! random     seeds that are printed, sizes skewed to small
 //! raw_thread a thread on which nothing has run yet
@@ -31,6 +32,7 @@ pub mod ledger;
 
 pub mod block;
 pub mod child;
+pub mod deferral;
 
 pub mod heap;
 

@@ -80,21 +80,19 @@ fn lose(magazine: *mut Magazine) {
 }
 
 /// Takes the magazines out of some slots (`of` a class) of the given cells, and hands each out when it is owned. A slot
-/// that somebody is inside of is left alone, or with `patience` waited for. Returns false if that ended early because the
-/// kernel refuses membarriers.
+/// that somebody is inside of is left alone, or with `patience` waited for. Ends early where the kernel refuses membarriers.
 pub(crate) fn take<const N: usize>(
     cells: impl Iterator<Item = u32>,
     of: impl Fn(SizeClass) -> [Slot; N],
     patience: bool,
     mut each: impl FnMut(SizeClass, Hand),
-) -> bool {
+) {
     let mut taken = Taken::new();
     for cell in cells {
         for class in SizeClass::all() {
             for slot in of(class) {
                 if SWITCHED_OFF.load(Relaxed) {
-                    taken.settle(each);
-                    return false;
+                    return taken.settle(each);
                 }
                 if let Some(magazine) = take_one(cell, slot, patience) {
                     taken.add(class, magazine);
@@ -106,7 +104,6 @@ pub(crate) fn take<const N: usize>(
         }
     }
     taken.settle(each);
-    true
 }
 
 /// What a slot holds, taken out of it.

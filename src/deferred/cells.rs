@@ -60,11 +60,12 @@ pub(super) fn here() -> Option<&'static Cell> {
 }
 
 impl Cell {
-    /// Counts the objects of a page that is queued here (or, negative, was).
+    /// Counts the objects of a page that is queued here.
     pub(super) fn count(&self, class: SizeClass, objects: u32) {
         self.objects[class.index()].fetch_add(objects, Relaxed);
     }
 
+    /// Counts them off: it has come back.
     pub(super) fn discount(&self, class: SizeClass, objects: u32) {
         self.objects[class.index()].fetch_sub(objects, Relaxed);
     }

@@ -13,9 +13,9 @@
 //! Destructors are other people's code: they run with no lock of ours but `RUNNING`, which keeps others from running
 //! destructors, and outside of every slow path. One that panics ends the process.
 
+use super::cells;
 use super::in_transit::InTransit;
 use super::pending::{Pending, Stamped};
-use super::{cells, worker};
 use crate::arena::{Arena, Record};
 use crate::context::InCrossbeam;
 use crate::grace;
@@ -224,26 +224,18 @@ pub(super) fn run() -> bool {
     true
 }
 
-/// Waits until everything has run whose time has come: on the worker, else here.
-pub(crate) fn run_all() {
-    worker::wake();
-    run_patiently(worker::runs().then_some(worker::hurry));
-}
-
-/// `by_worker` has the worker hurry.
-fn run_patiently(by_worker: Option<fn()>) {
+/// Waits until everything has run whose time has come. `hurry_worker` says whether there is a worker to run it; else it
+/// runs here.
+pub(super) fn run_patiently(hurry_worker: impl Fn() -> bool) {
     // A round that begins after this finds everything whose time has come now.
     fence(SeqCst); // pairs with the one in `run`
     let before = ROUNDS_BEGUN.load(SeqCst);
     while ROUNDS_ENDED.load(Acquire) <= before {
         let seen = ROUND_ENDED.now();
-        match by_worker {
-            Some(hurry) => {
-                hurry();
-                ROUND_ENDED.wait(seen, Duration::from_millis(1));
-            }
-            None if !run() => thread::pause(),
-            None => {}
+        if hurry_worker() {
+            ROUND_ENDED.wait(seen, Duration::from_millis(1));
+        } else if !run() {
+            thread::pause();
         }
     }
 }
@@ -321,4 +313,15 @@ pub(super) fn restart() {
     LEFT.store(BEGUN.load(Relaxed) + front + queued + PENDING.count(&ByNumber), Relaxed);
     ROUNDS_ENDED.store(ROUNDS_BEGUN.load(Relaxed) - mine, Relaxed);
     ROUND_ENDED.restart();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_did_not_start_is_not_waited_for() {
+        let first = Cell::new(true);
+        run_patiently(|| first.replace(false)); // says at first that there is one; hangs if it is believed
+    }
 }

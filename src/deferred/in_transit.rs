@@ -15,16 +15,18 @@
 //! `kernel/rcu/srcutree.c`).
 //!
 //! A fork has to know as well, since what is in hand is lost in the child. It keeps out those who may wait, and waits until
-//! nobody has anything in hand; not for ever, because atomic callers come and go.
+//! nobody has anything in hand; not for ever, because atomic callers come and go. (A `Gate` would be one count that all CPUs
+//! write.) Who waits here for a fork may hold locks that the fork does not take, and those of barriers and collectors,
+//! which it takes before it closes: so none that it still wants.
 
 use super::cells::{self, Cell};
+use crate::platform::gate::{FORK_PATIENCE, wait_until};
 use crate::platform::lock::Lock;
-use crate::platform::{clock, thread};
+use crate::platform::thread;
 use core::sync::atomic::{
     AtomicU32,
     Ordering::{Relaxed, SeqCst},
 };
-use core::time::Duration;
 
 static PARITY: AtomicU32 = AtomicU32::new(0);
 /// Threads that are forking.
@@ -81,9 +83,6 @@ pub(super) fn wait_for_all() {
     }
 }
 
-/// How long a fork waits for what others have in hand.
-const FORK_PATIENCE: Duration = Duration::from_millis(100);
-
 /// Before a fork: no barrier is flipping.
 pub(super) fn lock_all() {
     core::mem::forget(FLIP.lock());
@@ -92,10 +91,7 @@ pub(super) fn lock_all() {
 /// Before a fork, with the locks that are held by who has something in hand: waits until nobody has.
 pub(super) fn close() {
     FORKS.fetch_add(1, SeqCst);
-    let begin = clock::now_ns();
-    while in_hand() != 0 && u128::from(clock::now_ns().saturating_sub(begin)) < FORK_PATIENCE.as_nanos() {
-        thread::pause();
-    }
+    wait_until(|| in_hand() == 0, FORK_PATIENCE);
 }
 
 /// After it.

@@ -40,9 +40,10 @@ pub(super) fn defer(object: *mut u8, layout: Layout, slow: &SlowPath) {
 }
 
 /// Gives back objects whose time has come. Calls the backing: not in atomic context.
-pub(super) fn ripen(slow: &SlowPath) -> usize {
-    let Some(cell) = cells::here().filter(|_| slow.may_block()) else { return 0 };
-    PENDING.poll(&ByNumber, usize::MAX, |number| take_back(cell, number))
+pub(super) fn ripen(slow: &SlowPath) {
+    if let Some(cell) = cells::here().filter(|_| slow.may_block()) {
+        PENDING.poll(&ByNumber, usize::MAX, |number| take_back(cell, number));
+    }
 }
 
 /// Gives back all of them, when whoever is at it is done.

@@ -31,7 +31,7 @@ use core::alloc::Layout;
 use core::sync::atomic::Ordering::Relaxed;
 
 pub(crate) use counts::{counts, pending_objects};
-pub(crate) use drops::{Destructor, Left, Object, is_dropping, leave, leave_in_pool, run_all as run_all_destructors};
+pub(crate) use drops::{Destructor, Left, Object, is_dropping, leave, leave_in_pool};
 pub(crate) use large::has_room as has_room_for_large;
 pub(crate) use pages::Deferred;
 pub(crate) use worker::{
@@ -63,7 +63,7 @@ pub(crate) fn overflow(class: SizeClass, object: *mut u8, slow: &SlowPath) -> De
 
 /// Marks an object as deferred. Never blocks, cannot fail.
 pub(crate) fn mark(class: SizeClass, object: *mut u8) {
-    pages::mark(class, object);
+    slab::marks::DEFERRED.set(class, object);
 }
 
 /// Defers a large object. Cannot fail.
@@ -115,6 +115,11 @@ pub(crate) fn maintain() {
 /// Gives back large objects whose time has come.
 pub(crate) fn ripen_large(slow: &SlowPath) {
     large::ripen(slow);
+}
+
+/// Waits until every destructor has run whose time has come: on the worker, else here.
+pub(crate) fn run_all_destructors() {
+    drops::run_patiently(worker::hurry);
 }
 
 /// Runs the destructors whose time has come, unless somebody else does.

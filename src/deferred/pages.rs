@@ -19,7 +19,7 @@ use super::in_transit::InTransit;
 use super::pending::Stamped;
 use crate::cache::{self, ByNumber, Hand};
 use crate::platform::locked::{Push, Replace};
-use crate::platform::slots::{self, Slot};
+use crate::platform::slots;
 use crate::platform::thread;
 use crate::size_class::SizeClass;
 use crate::slab;
@@ -87,7 +87,7 @@ fn withdraw(cell: &Cell, class: SizeClass, page: Hand) {
 
 /// Stamps a page that is owned, and queues it at its home. An empty one is withdrawn.
 fn seal(class: SizeClass, page: Hand) {
-    let Some(home) = cells::all().get(page.home() as usize) else { return };
+    let Some(home) = cells::all().get(page.home() as usize) else { return cache::count_lost(1) };
     if page.is_empty() {
         return withdraw(home, class, page);
     }
@@ -100,8 +100,11 @@ fn seal(class: SizeClass, page: Hand) {
 pub(super) fn overflow(class: SizeClass, object: *mut u8, slow: &SlowPath) -> Deferred {
     match slots::push_locked(cache::deferred_slot(class), object) {
         Push::Done => return Deferred::Done,
-        Push::Busy => return mark(class, object),
         Push::Full => {}
+        Push::Busy => {
+            super::mark(class, object);
+            return Deferred::Done;
+        }
     }
     let Some(cell) = cells::here() else { return Deferred::Exhausted };
     cache::upkeep(slow);
@@ -117,12 +120,6 @@ pub(super) fn overflow(class: SizeClass, object: *mut u8, slow: &SlowPath) -> De
     if cell.sealed.load(Relaxed) != sealed && is_time_to_help(cell) { Deferred::Sealed } else { Deferred::Done }
 }
 
-/// Marks an object as deferred.
-pub(super) fn mark(class: SizeClass, object: *mut u8) -> Deferred {
-    slab::marks::DEFERRED.set(class, object);
-    Deferred::Done
-}
-
 /// Puts a page with one object into the class's slot and seals what was there. The caller is in transit.
 fn exchange(cell: &'static Cell, class: SizeClass, page: Hand) {
     let slot = cache::deferred_slot(class);
@@ -132,7 +129,7 @@ fn exchange(cell: &'static Cell, class: SizeClass, page: Hand) {
         if !unsafe { &*seen }.is_full() {
             // Somebody has put a fresh page there meanwhile.
             let Some(object) = page.pop() else { break };
-            if push(slot, object) {
+            if super::push(class, object) || slots::push_locked(slot, object) == Push::Done {
                 return withdraw(cell, class, page);
             }
             page.push(object);
@@ -154,11 +151,6 @@ fn exchange(cell: &'static Cell, class: SizeClass, page: Hand) {
     seal(class, page);
 }
 
-fn push(slot: Slot, object: *mut u8) -> bool {
-    // SAFETY: deferred slots are part of every cell.
-    unsafe { slots::push(slot, object) || slots::push_locked(slot, object) == Push::Done }
-}
-
 /// Notes that there is a page in some slot here: after it was put there, or a drain in between would clear the note.
 fn note_open() {
     // The thread may have moved since: then the note is at the wrong cell, and `drain` looks at all of them in time.
@@ -174,8 +166,8 @@ fn is_time_to_help(cell: &Cell) -> bool {
 }
 
 /// Takes back up to `limit` pages of a cell whose time has come: they are full magazines of the depot then.
-pub(super) fn ripen(cell: &Cell, limit: usize, slow: &SlowPath) -> usize {
-    cell.pages.poll(&ByNumber, limit, |number| take_back(cell, number, slow))
+pub(super) fn ripen(cell: &Cell, limit: usize, slow: &SlowPath) {
+    cell.pages.poll(&ByNumber, limit, |number| take_back(cell, number, slow));
 }
 
 /// Takes back all of them, when whoever is at it is done.
@@ -194,11 +186,11 @@ fn take_back(cell: &Cell, number: u32, slow: &SlowPath) {
 }
 
 /// Takes the pages out of all deferred slots of the given cells and seals them. With `patience` it waits for slots that
-/// somebody is inside of. Returns whether that was all. Takes locks: not in atomic context.
-pub(super) fn drain(of: impl Iterator<Item = u32>, patience: bool) -> bool {
-    let Some(here) = cells::here() else { return true };
+/// somebody is inside of. Takes locks: not in atomic context.
+pub(super) fn drain(of: impl Iterator<Item = u32>, patience: bool) {
+    let Some(here) = cells::here() else { return };
     let _in_transit = InTransit::enter(here, true);
-    cache::take_remotely(of, |class| [cache::deferred_slot(class)], patience, seal)
+    cache::take_remotely(of, |class| [cache::deferred_slot(class)], patience, seal);
 }
 
 /// Somebody collects marks, from taking them to queueing their pages: what could not be taken is marked again when this is

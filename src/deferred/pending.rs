@@ -46,12 +46,11 @@ impl Pending {
         grace::demand(stamp);
     }
 
-    /// Hands out up to `limit` nodes whose time has come; none if somebody else is at it. Returns how many.
-    pub(super) fn poll(&self, nodes: &impl Stamped, limit: usize, each: impl FnMut(u32)) -> usize {
-        if self.is_empty() || !self.try_lock() {
-            return 0;
+    /// Hands out up to `limit` nodes whose time has come; none if somebody else is at it.
+    pub(super) fn poll(&self, nodes: &impl Stamped, limit: usize, each: impl FnMut(u32)) {
+        if !self.is_empty() && self.try_lock() {
+            self.poll_locked(nodes, limit, each);
         }
-        self.poll_locked(nodes, limit, each)
     }
 
     /// Hands out all nodes whose time has come, when whoever is at it is done.
@@ -61,16 +60,9 @@ impl Pending {
     }
 
     /// Leaves the lock that the caller has taken.
-    fn poll_locked(&self, nodes: &impl Stamped, limit: usize, mut each: impl FnMut(u32)) -> usize {
-        let mut taken = 0;
-        while taken < limit
-            && let Some(node) = self.next(nodes)
-        {
-            each(node);
-            taken += 1;
-        }
+    fn poll_locked(&self, nodes: &impl Stamped, limit: usize, each: impl FnMut(u32)) {
+        core::iter::from_fn(|| self.next(nodes)).take(limit).for_each(each);
         self.unlock();
-        taken
     }
 
     /// The oldest node, off the list, if its time has come.

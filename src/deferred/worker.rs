@@ -1,22 +1,23 @@
 //! The worker: one thread that does what nobody else came by to do.
 //!
 //! ```text
-//!   pass:   seal what has stood in open slots for a drain delay      (pages that fill by themselves need no worker)
-//!           put marked objects into pages
-//!           push grace periods on; take back what is due
-//!           run destructors; fill the reserve; let memory decay; say when a grace period stalls
-//!   sleep:  a drain delay while anything waits, else up to a second
+//!   every drain delay    seal what stands in open slots           (pages that fill by themselves need no worker)
+//!                        put marked objects into pages; fill the reserve; let memory decay
+//!                        take back what is due: of idle CPUs only, a busy one takes back its own
+//!   then, or hurried     push grace periods on; run destructors; say when a grace period stalls
+//!   sleep                till the next drain while anything waits, else up to a second
 //! ```
 //!
 //! Under load callers push grace periods on themselves: a worker alone competes with them for a CPU, and grace periods
-//! would take scheduler slices. It takes back the pages of idle CPUs only: a busy one takes back its own.
+//! would take scheduler slices. Readers cannot, and hurry the worker instead, many times in a drain delay: what costs a
+//! membarrier or looks at every CPU is not done for them.
 //!
 //! It is started and woken in preemptible context only. Atomic callers leave what they have; it looks once a second.
 
 use super::{cells, drops, pages};
 use crate::platform::event::Event;
 use crate::platform::fatal::report;
-use crate::platform::{slots, thread};
+use crate::platform::{clock, slots, thread};
 use crate::slow_path::SlowPath;
 use crate::{cache, context, grace, slab, tunables};
 use core::ffi::c_void;
@@ -36,9 +37,10 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 /// There is something to do.
 static WORK: Event = Event::new();
 
-/// The longest sleep.
+/// The longest sleep, and the shortest.
 const IDLE_SLEEP: Duration = Duration::from_secs(1);
-/// In every so many busy passes all slots are looked at, also those that nobody noted as open.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+/// In every so many drains all slots are looked at, also those that nobody noted as open.
 const LOOK_EVERYWHERE: u32 = 100;
 /// Steps of grace periods in one pass, at most: with no reader in the way two of them end one.
 const STEPS: u32 = 8;
@@ -73,12 +75,13 @@ pub(crate) fn is_wanted() -> bool {
     WANTED.load(Relaxed)
 }
 
-/// Makes it look now.
-pub(crate) fn hurry() {
+/// Makes it look now; false if there is none.
+pub(crate) fn hurry() -> bool {
     wake();
     if WORK.has_sleepers() {
         WORK.signal();
     }
+    runs()
 }
 
 /// Whether there is a worker.
@@ -88,33 +91,50 @@ pub(crate) fn runs() -> bool {
 
 extern "C" fn main(_: *mut c_void) -> *mut c_void {
     thread::detach_from_starter();
-    let mut passes: u32 = 0;
+    let mut drains = Drains { last: 0, count: 0 };
     loop {
         let seen = WORK.now();
-        passes = passes.wrapping_add(1);
-        if pass(passes.is_multiple_of(LOOK_EVERYWHERE)) {
-            WORK.wait(seen, drain_delay());
+        if pass(&mut drains) {
+            WORK.wait(seen, drains.time_left().max(SHORTEST_SLEEP));
             continue;
         }
         IDLE.store(true, SeqCst);
         fence(SeqCst); // and then look once more: pairs with `wake`, before which the caller has left what it has
         if !super::is_pending() {
             WORK.wait(seen, IDLE_SLEEP);
-            passes = LOOK_EVERYWHERE - 1; // the next pass looks everywhere
+            drains.count = 0; // the next one looks everywhere
         }
         IDLE.store(false, SeqCst);
     }
 }
 
-fn drain_delay() -> Duration {
-    Duration::from_millis(tunables::DRAIN_MS.load(Relaxed))
+/// The worker's own: when it drained last, in nanoseconds of the clock, and how often it has.
+struct Drains {
+    last: u64,
+    count: u32,
 }
 
-/// Does all there is to do; returns whether something still waits.
-fn pass(everywhere: bool) -> bool {
-    maintain(everywhere);
+impl Drains {
+    /// Until the next one is due.
+    fn time_left(&self) -> Duration {
+        let since = Duration::from_nanos(clock::now_ns().saturating_sub(self.last));
+        Duration::from_millis(tunables::DRAIN_MS.load(Relaxed)).saturating_sub(since)
+    }
+
+    fn run_if_due(&mut self) {
+        if self.time_left().is_zero() {
+            maintain(self.count.is_multiple_of(LOOK_EVERYWHERE));
+            take_back();
+            self.count = self.count.wrapping_add(1);
+            self.last = clock::now_ns();
+        }
+    }
+}
+
+/// Does what there is to do; returns whether something still waits.
+fn pass(drains: &mut Drains) -> bool {
+    drains.run_if_due();
     push_on();
-    take_back();
     drops::run();
     report_stall();
     super::is_pending()
@@ -146,7 +166,7 @@ fn push_on() {
     }
 }
 
-/// Takes back the pages of CPUs that have not sealed one since the last pass, and large objects.
+/// Takes back the pages of CPUs that have not sealed one since the last drain, and large objects.
 fn take_back() {
     let slow = SlowPath::enter();
     for cell in cells::all() {

@@ -6,7 +6,8 @@ pub(super) trait Domain: Sync {
     fn name(&self) -> &'static str;
 
     /// Grace period `number` has begun: stored, and fenced. From here on whoever is a reader must be waited for. Under
-    /// the driver's lock: never blocks, never calls out.
+    /// the driver's lock: never blocks, never calls out. In the child of a fork, where other threads' half-done work is
+    /// lost, once more for the running one.
     fn begin(&self, number: u64);
 
     /// Pushes grace period `number` on by what may call foreign code. No lock of ours is held.
@@ -14,7 +15,4 @@ pub(super) trait Domain: Sync {
 
     /// Whether everybody who was a reader at `begin` has left. From anywhere; the driver's look is the one that counts.
     fn is_over(&self, number: u64) -> bool;
-
-    /// In the child of a fork, where other threads' half-done work is lost: does it again for the running one.
-    fn restart(&self, number: u64);
 }

@@ -21,7 +21,7 @@ mod sequence;
 use crate::context::InCrossbeam;
 use crate::platform::clock;
 use crate::platform::event::Event;
-use crate::platform::gate::{Gate, Inside};
+use crate::platform::gate::{FORK_PATIENCE, Gate, Inside};
 use crate::platform::thread;
 use core::cell::Cell;
 use core::sync::atomic::{
@@ -209,11 +209,8 @@ pub(crate) fn wait_for_others(position: u64, limit: Duration) -> bool {
     }
 }
 
-/// How long a fork waits for helpers to leave crossbeam. One that does not come out in time (foreign destructors) is pinned
-/// in the child for ever, as any reader on another thread is.
-const FORK_PATIENCE: Duration = Duration::from_millis(100);
-
-/// Before a fork: no helper is inside crossbeam, and none holds the driver's lock.
+/// Before a fork: no helper is inside crossbeam, and none holds the driver's lock. A helper that does not come out in time
+/// (foreign destructors) is pinned in the child for ever, as any reader on another thread is.
 pub(crate) fn lock_all() {
     HELPERS.close(u32::from(HELPING.get()), FORK_PATIENCE);
 }
@@ -229,7 +226,7 @@ pub(crate) fn restart() {
     DRIVER.store(false, Release);
     ENDED.restart();
     if let Some(number) = SEQUENCE.0.running() {
-        DOMAINS.iter().for_each(|domain| domain.restart(number));
+        DOMAINS.iter().for_each(|domain| domain.begin(number));
     }
 }
 

@@ -47,10 +47,7 @@ impl Gate {
     /// Closes the gate and waits until nobody is inside but `mine` of this thread, or for as long as `patience` says.
     pub(crate) fn close(&self, mine: u32, patience: Duration) {
         self.closed.fetch_add(1, SeqCst);
-        let (begin, patience) = (clock::now_ns(), patience.as_nanos());
-        while self.inside.load(SeqCst) > mine && u128::from(clock::now_ns().saturating_sub(begin)) < patience {
-            thread::pause();
-        }
+        wait_until(|| self.inside.load(SeqCst) <= mine, patience);
     }
 
     /// Opens it again.
@@ -62,6 +59,17 @@ impl Gate {
     pub(crate) fn restart(&self, mine: u32) {
         self.inside.store(mine, SeqCst);
         self.closed.store(1, SeqCst);
+    }
+}
+
+/// How long a fork waits for what may take long, or never come to an end.
+pub(crate) const FORK_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Lets others run until `done`, or for as long as `patience` says.
+pub(crate) fn wait_until(done: impl Fn() -> bool, patience: Duration) {
+    let begin = clock::now_ns();
+    while !done() && u128::from(clock::now_ns().saturating_sub(begin)) < patience.as_nanos() {
+        thread::pause();
     }
 }
 

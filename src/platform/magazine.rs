@@ -31,10 +31,10 @@ pub(crate) const MAGAZINE_BYTES: usize = 64;
 /// Size of the header in front of the objects, in bytes.
 pub(crate) const HEADER_BYTES: usize = 32;
 
-/// How many objects fit the page.
+/// How many objects fit one.
 pub(crate) const OBJECTS: usize = (MAGAZINE_BYTES - HEADER_BYTES) / 8;
 
-/// One page of pointers to objects of one class.
+/// An array of pointers to objects of one class.
 #[repr(C, align(64))]
 pub(crate) struct Magazine {
     count: AtomicU32,

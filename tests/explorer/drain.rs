@@ -4,7 +4,7 @@
 //!
 //! Invariants:
 //! - the cookie is taken after the membarrier: a push that was half-way has committed before it, or starts again and
-//!   finds EMPTY. One membarrier and one cookie serve all slots;
+//!   finds EMPTY. One membarrier serves all slots; that one cookie does so too is the model's simplification;
 //! - marks are owned once they are swapped out, and the cookie is taken after that;
 //! - the lock of the marks is held until what they became is queued: who has it can say that nobody has any in hand.
 //!

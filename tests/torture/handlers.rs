@@ -2,7 +2,7 @@
 
 use crate::machine::Ticker;
 use crate::objects::Object;
-use crate::{HANDLED, SLOTS, World, api, layout_of};
+use crate::{HANDLED, SLOTS, World, layout_of};
 use gracealloc::GraceAlloc;
 use std::alloc::GlobalAlloc;
 use std::ptr;
@@ -39,7 +39,7 @@ fn replace(tick: usize) {
         if let Some(object) = new.as_ref() {
             object.publish(1 << 63 | tick as u64);
             let old = world.slots[slot].swap(new, AcqRel);
-            api::deferred_free(old.cast(), layout_of(slot));
+            gracealloc::deferred_free(old.cast(), layout_of(slot));
         }
     }
 }

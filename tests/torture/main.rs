@@ -18,10 +18,9 @@
 //! - a reader touches an object's two words by atomic loads only, so looking at a free object is no crime, only a find;
 //! - afterwards nothing is deferred any more, and no object of the classes used is in use.
 //!
-//! Each run is a process of its own: with restartable sequences, without, and with hardly any page to be had. `SEED=<number>` repeats its random numbers,
-//! `SECONDS=<number>` or `READS=<number>` sets its length; the last line is the summary.
-
-use gracealloc as api;
+//! Each run is a process of its own: with restartable sequences, without, and with hardly any page to be had.
+//! `SEED=<number>` repeats its random numbers, `SECONDS=<number>` or `READS=<number>` sets its length; the last line is the
+//! summary.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -100,9 +99,9 @@ impl World {
     fn finish(&self) {
         for (slot, object) in self.slots.iter().enumerate() {
             // SAFETY: no thread reads or writes any more.
-            unsafe { api::deferred_free(object.load(Relaxed).cast(), layout_of(slot)) };
+            unsafe { gracealloc::deferred_free(object.load(Relaxed).cast(), layout_of(slot)) };
         }
-        api::barrier();
+        gracealloc::barrier();
     }
 }
 
@@ -151,10 +150,11 @@ fn torture() {
     let world = Box::new(World::new());
     world.run(seed, Length::chosen());
     world.finish();
-    let stats = api::stats();
+    let stats = gracealloc::stats();
     let (reads, writes) = (world.reads.load(Relaxed), world.writes.load(Relaxed));
     println!(
-        "torture: {reads} reads, {writes} writes, {} early{}, {} grace periods, {} pages recycled, {} marks, {} waits, SEED={seed}",
+        "torture: {reads} reads, {writes} writes, {} early{}, {} grace periods, {} pages recycled, {} marks, {} waits, \
+         SEED={seed}",
         world.finds.count(),
         world.finds.first(),
         stats.grace_periods,
@@ -165,10 +165,20 @@ fn torture() {
     assert_eq!(world.finds.count(), 0, "objects were given back too early");
     assert_eq!(first.finds.count(), 0, "objects were given back too early, in the first moments");
     assert_eq!(stats.deferred_objects, 0, "barrier left something behind");
+    proves_what_it_should(&stats);
     drop(world);
     let (objects_now, bytes_now) = in_use();
     assert_eq!(objects_now, objects, "objects were lost, or are in use twice");
     assert!(bytes_now < bytes + (1 << 20), "{bytes_now} bytes in use, {bytes} before");
+}
+
+/// Each kind of run has gone the way that it is there for.
+fn proves_what_it_should(stats: &gracealloc::Stats) {
+    let is_set = |name, value: &str| std::env::var(name).is_ok_and(|set| set.contains(value));
+    assert!(stats.pages_recycled > 0, "no page ever came back");
+    assert!(!(stats.rseq && is_set("GLIBC_TUNABLES", "rseq=0")), "restartable sequences are in use");
+    let scarce = stats.deferred_marks > 0 && stats.inline_waits > 0;
+    assert!(scarce || !is_set("GRACEALLOC_BUDGET_BYTES", ""), "there were always pages");
 }
 
 #[test]

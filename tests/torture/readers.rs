@@ -1,6 +1,5 @@
 //! Readers: short sections in great numbers, and now and then one that takes its time.
 
-use crate::api;
 use crate::machine::{Rng, move_to};
 use crate::objects::{LAYOUTS, Object};
 use crate::{SLOTS, World};
@@ -46,7 +45,7 @@ fn dawdle(world: &World, rng: &mut Rng) {
         85..95 => {
             let (layout, n) = (LAYOUTS[rng.below(LAYOUTS.len())], rng.below(300));
             // SAFETY: nobody else has known these objects.
-            (0..n).for_each(|_| unsafe { api::deferred_free(Object::new(layout, 0).cast(), layout) });
+            (0..n).for_each(|_| unsafe { gracealloc::deferred_free(Object::new(layout, 0).cast(), layout) });
         }
         95..99 => std::thread::sleep(Duration::from_micros(200)),
         _ => std::thread::sleep(Duration::from_millis(rng.below(20) as u64)),

@@ -1,6 +1,5 @@
 //! Writers, in all forms that a deferral can have; the scribbler; threads that come and go.
 
-use crate::api;
 use crate::machine::{Rng, Ticker, move_to};
 use crate::objects::{LAYOUTS, Object, allocate};
 use crate::{HANDLED, SLOTS, World, layout_of, readers};
@@ -24,7 +23,7 @@ struct Writer<'a> {
     /// Unlinked, for the next bulk of each layout.
     bulks: [Vec<*mut u8>; LAYOUTS.len()],
     /// Unlinked before the cookie was taken; freed by hand once it has elapsed.
-    waiting: VecDeque<(api::GraceCookie, *mut u8, Layout)>,
+    waiting: VecDeque<(gracealloc::GraceCookie, *mut u8, Layout)>,
 }
 
 pub(crate) fn write(world: &World, number: usize, rng: Rng) {
@@ -70,19 +69,19 @@ impl Writer<'_> {
         // SAFETY: unlinked above, allocated with this layout, and given back in one way only.
         unsafe {
             match self.rng.below(1000) {
-                0..600 => api::deferred_free(old, layout),
+                0..600 => gracealloc::deferred_free(old, layout),
                 600..800 => self.retire_in_bulk(old, layout),
                 800..890 => {
                     let _guard = crossbeam_epoch::pin();
-                    api::deferred_free(old, layout);
+                    gracealloc::deferred_free(old, layout);
                 }
                 890..980 => {
                     let _section = atomic_section();
-                    api::deferred_free(old, layout);
+                    gracealloc::deferred_free(old, layout);
                 }
-                980..990 => self.waiting.push_back((api::GraceCookie::now(), old, layout)),
+                980..990 => self.waiting.push_back((gracealloc::GraceCookie::now(), old, layout)),
                 _ => {
-                    api::deferred_free(old, layout);
+                    gracealloc::deferred_free(old, layout);
                     self.interfere();
                 }
             }
@@ -97,7 +96,7 @@ impl Writer<'_> {
         if bulk.len() == BULK {
             let _section = self.rng.one_in(4).then(atomic_section);
             // SAFETY: what the caller promises, for each of them.
-            unsafe { api::deferred_free_bulk(bulk, layout) };
+            unsafe { gracealloc::deferred_free_bulk(bulk, layout) };
             bulk.clear();
         }
     }
@@ -106,10 +105,10 @@ impl Writer<'_> {
     fn interfere(&mut self) {
         match self.rng.below(1000) {
             0..500 => move_to(self.world.cpus[self.rng.below(self.world.cpus.len())]),
-            500..900 => drop(api::drive()),
+            500..900 => drop(gracealloc::drive()),
             900..980 => std::thread::yield_now(),
             980..990 => self.replace_all_and_wait(),
-            990..995 => api::barrier(),
+            990..995 => gracealloc::barrier(),
             _ => drop(gracealloc::trim()),
         }
     }
@@ -118,7 +117,7 @@ impl Writer<'_> {
     fn replace_all_and_wait(&mut self) {
         let slots = self.first()..self.first() + self.owned();
         let unlinked: Vec<_> = slots.map(|slot| (self.exchange(slot).cast(), layout_of(slot))).collect();
-        api::synchronize();
+        gracealloc::synchronize();
         for (object, layout) in unlinked {
             // SAFETY: unlinked, and every reader that could have it has left.
             unsafe { self.free(object, layout) };
@@ -153,7 +152,7 @@ impl Writer<'_> {
     fn finish(mut self) {
         for (layout, bulk) in LAYOUTS.iter().zip(&self.bulks) {
             // SAFETY: unlinked in `replace`.
-            unsafe { api::deferred_free_bulk(bulk, *layout) };
+            unsafe { gracealloc::deferred_free_bulk(bulk, *layout) };
         }
         if let Some((cookie, ..)) = self.waiting.back() {
             cookie.wait();
@@ -199,7 +198,8 @@ pub(crate) fn churn(world: &World, mut rng: Rng) {
                 readers::read_batch(world, &mut rng);
                 let layout = LAYOUTS[rng.below(LAYOUTS.len())];
                 // SAFETY: nobody else has known these objects.
-                (0..rng.below(200)).for_each(|_| unsafe { api::deferred_free(Object::new(layout, 0).cast(), layout) });
+                (0..rng.below(200))
+                    .for_each(|_| unsafe { gracealloc::deferred_free(Object::new(layout, 0).cast(), layout) });
             });
         });
         std::thread::sleep(Duration::from_millis(1));

@@ -20,7 +20,8 @@ use crossbeam_epoch as epoch;
 use fastrand::Rng;
 use gracealloc::{Config, GraceAlloc};
 use integration::child::Child;
-use integration::{Block, Summary, View, counted, fatal, os, random, require};
+use integration::deferral::{defer, pending};
+use integration::{Summary, View, counted, fatal, os, random, require};
 
 #[global_allocator]
 static GLOBAL: GraceAlloc = GraceAlloc;
@@ -74,17 +75,7 @@ fn defer_some(rng: &mut Rng) -> Vec<View> {
 }
 
 fn defer_one(rng: &mut Rng, id: u64) -> View {
-    let layout = random::layout(rng);
-    let block = Block::new(layout, id).unwrap_or_else(|| fatal!("null for {layout:?}"));
-    let view = block.view();
-    // SAFETY: the block ends here; who looks at it is a reader.
-    block.free_by(|start, layout| unsafe { gracealloc::deferred_free(start, layout) });
-    view
-}
-
-fn pending() -> u64 {
-    let stats = gracealloc::stats();
-    stats.deferred_objects + stats.marked_objects
+    defer(random::layout(rng), id)
 }
 
 /// At least so many objects are pending, or counted as lost in this child: pages that a thread had in hand when it vanished.

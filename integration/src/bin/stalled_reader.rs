@@ -38,8 +38,6 @@ static LARGE: AtomicU64 = AtomicU64::new(0);
 static LEAVE: AtomicBool = AtomicBool::new(false);
 
 const BUDGET: usize = 4 << 20;
-/// What may be charged beyond the budget, by callers that looked at it at the same time: one page each.
-const GRAIN: u64 = (FLOODERS + 2) * (64 << 10);
 const WAIT_LIMIT: Duration = Duration::from_millis(40);
 /// In `apart` and `release`: whoever waits in vain is seen by the clock.
 const LONG_LIMIT: Duration = Duration::from_secs(40);
@@ -185,14 +183,14 @@ fn flood_in<S>(open: fn() -> S) -> Bytes {
 
 /// At any time: the pages hold the budget, and a large object may come on top for each wait in vain.
 fn compare_deferred(stats: &Stats) {
-    let most = BUDGET as u64 + GRAIN + (stats.inline_waits + FLOODERS) * LARGEST;
+    let most = BUDGET as u64 + (stats.inline_waits + FLOODERS) * LARGEST;
     require!(stats.deferred_bytes <= most, "{} bytes wait in pages, at most {most} may", stats.deferred_bytes);
     require!(stats.deferred_peak_bytes <= most, "{} bytes waited, at most {most} may", stats.deferred_peak_bytes);
 }
 
 /// When nobody defers: the pages alone.
 fn compare_pages(stats: &Stats) {
-    let (pages, most) = (stats.deferred_bytes - LARGE.load(Relaxed) * LARGEST, BUDGET as u64 + GRAIN);
+    let (pages, most) = (stats.deferred_bytes - LARGE.load(Relaxed) * LARGEST, BUDGET as u64);
     require!(pages <= most, "{pages} bytes wait in pages, at most {most} may");
 }
 
@@ -203,7 +201,7 @@ fn compare(elapsed: Duration, preemptible: Bytes, others: Bytes) -> (Bytes, Byte
     let stats = gracealloc::stats();
     compare_deferred(&stats);
     compare_pages(&stats);
-    let (pending, bound) = (preemptible + others, BUDGET as u64 + GRAIN + waits * LARGEST + others);
+    let (pending, bound) = (preemptible + others, BUDGET as u64 + waits * LARGEST + others);
     require!(pending <= bound, "{pending} bytes are pending, at most {bound} may");
     let marks = waits + 2 * APART as u64;
     require!(stats.deferred_marks <= marks, "{} marks, at most {marks} expected", stats.deferred_marks);
