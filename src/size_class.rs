@@ -65,9 +65,6 @@ pub(crate) enum Kind {
 }
 
 impl SizeClass {
-    /// The number of the class that is none: units that are no span have it.
-    pub(crate) const NONE: Self = Self(0);
-
     /// Whether [`of_size`](Self::of_size) is the answer for a layout: every class is aligned that much.
     #[inline(always)]
     pub(crate) fn is_plain(layout: Layout) -> bool {

@@ -69,6 +69,25 @@ pub(crate) static EMPTY: Magazine = Magazine {
     objects: [const { AtomicPtr::new(core::ptr::null_mut()) }; OBJECTS],
 };
 
+/// Room in a magazine, filled from the top down without a look at its count.
+#[cfg(not(loom))]
+pub(crate) struct Filler<'a> {
+    objects: &'a [AtomicPtr<u8>],
+    left: usize,
+}
+
+#[cfg(not(loom))]
+impl Filler<'_> {
+    /// Adds an object, if there is room.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, object: *mut u8) {
+        if let Some(place) = self.objects.get(self.left.wrapping_sub(1)) {
+            place.store(object, Relaxed);
+            self.left -= 1;
+        }
+    }
+}
+
 impl Magazine {
     /// A magazine of its own for a model, which has no arena.
     #[cfg(all(test, loom))]
@@ -121,14 +140,26 @@ impl Magazine {
         true
     }
 
-    /// Turns the order of the objects round. Only for the owner.
-    pub(crate) fn reverse(&self) {
-        let live = &self.objects[..self.count() as usize];
-        for (low, high) in live.iter().zip(live.iter().rev()).take(live.len() / 2) {
-            let object = low.load(Relaxed);
-            low.store(high.load(Relaxed), Relaxed);
-            high.store(object, Relaxed);
+    /// Fills an empty one with up to `want` objects that `take` puts in; the first will be popped first. Only for the owner.
+    #[cfg(not(loom))]
+    pub(crate) fn fill(&self, want: usize, take: impl FnOnce(&mut Filler<'_>)) {
+        debug_assert!(self.is_empty());
+        let objects = &self.objects[..want.min(self.capacity() as usize)];
+        let mut filler = Filler { objects, left: objects.len() };
+        take(&mut filler);
+        let left = filler.left;
+        if left != 0 {
+            (left..objects.len()).for_each(|n| objects[n - left].store(objects[n].load(Relaxed), Relaxed));
         }
+        self.count.store((objects.len() - left) as u32, Relaxed);
+    }
+
+    /// Takes all objects out, the oldest first. Only for the owner.
+    #[cfg(not(loom))]
+    pub(crate) fn drain(&self) -> impl Iterator<Item = *mut u8> {
+        let live = &self.objects[..self.count() as usize];
+        self.count.store(0, Relaxed);
+        live.iter().map(|object| object.load(Relaxed))
     }
 
     /// Makes an empty magazine one of a class that holds `capacity` objects a page. Only for the owner.

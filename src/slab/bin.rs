@@ -9,7 +9,7 @@
 //! gives its units back, and they may serve another class; a bin keeps its last listed one.
 
 use super::segment::UNIT_BYTES;
-use super::span::{At, NO_CLASS, locate_in};
+use super::span::{At, NO_CLASS, Places, locate_in};
 use super::{corrupt, marks, segment};
 use crate::platform::lock::{Guard, Lock};
 use crate::size_class::{CLASSES, LARGEST, SizeClass};
@@ -107,66 +107,72 @@ fn add_span(class: SizeClass, guard: &mut Guard<'_, Bin>) -> bool {
     true
 }
 
-/// Gives objects of a class back to their spans.
+/// Gives objects of a class back to their spans. Neighbours in a magazine are often neighbours in memory.
 pub(super) fn put(class: SizeClass, objects: impl Iterator<Item = *mut u8>) {
     let mut guard = bin(class).lock.lock();
-    let mut run: Option<Run> = None; // neighbours in a magazine are often neighbours in memory
-    for ptr in objects {
-        let object = match &run {
-            Some(run) => run.at.object_at(ptr),
-            None => None,
-        };
-        let object = object.unwrap_or_else(|| {
-            let (at, object) = locate_in(class, ptr);
-            if let Some(run) = run.replace(Run::new(at)) {
-                run.finish(&mut guard);
-            }
-            object
-        });
-        if let Some(run) = &mut run {
-            run.add(object, ptr);
+    let mut objects = objects.peekable();
+    while let Some(ptr) = objects.next() {
+        let (at, object) = locate_in(class, ptr);
+        let mut run = Run::new(at);
+        run.add(object);
+        while let Some(object) = objects.peek().and_then(|&ptr| run.places.number(ptr)) {
+            run.add(object);
+            objects.next();
         }
-    }
-    if let Some(run) = run {
         run.finish(&mut guard);
     }
 }
 
 /// Gives the objects back whose bits are set in one word of the span's marks.
-pub(super) fn put_word(at: At, word: usize, mut bits: u64) {
+pub(super) fn put_word(at: At, word: usize, bits: u64) {
     let mut guard = bin(at.class()).lock.lock(); // its class is stable: marked objects keep the span from dissolving
-    let mut run = Run::new(at);
-    while bits != 0 {
-        let object = word * 64 + bits.trailing_zeros() as usize;
-        bits &= bits - 1;
-        run.add(object, at.object(object));
-    }
-    run.finish(&mut guard);
+    Run { word, bits, ..Run::new(at) }.finish(&mut guard);
 }
 
-/// Frees that go to one span: its figures are written once for all of them.
+/// Frees that go to one span: its figures are written once for all of them, and the bits of a word once for those that
+/// follow each other.
 struct Run {
     at: At,
+    places: Places,
+    /// Objects of one word that are not written yet.
+    word: usize,
+    bits: u64,
     gained: u16,
     cursor: u16,
 }
 
 impl Run {
     fn new(at: At) -> Self {
-        Self { at, gained: 0, cursor: u16::MAX }
+        Self { at, places: at.places(), word: 0, bits: 0, gained: 0, cursor: u16::MAX }
     }
 
-    /// Sets an object's free bit.
-    fn add(&mut self, object: usize, ptr: *mut u8) {
-        if marks::is_marked(self.at, object) || self.at.segment.free.set(self.at.unit, object) {
-            corrupt("double free", ptr, Some(self.at.class()));
+    #[inline(always)]
+    fn add(&mut self, object: usize) {
+        let (word, bit) = (object / 64, 1 << (object % 64));
+        if word != self.word || self.bits & bit != 0 {
+            self.write(); // also what is there twice: the second time finds the first
+            self.word = word;
         }
-        self.gained += 1;
-        self.cursor = self.cursor.min((object / 64) as u16);
+        self.bits |= bit;
+    }
+
+    /// Sets the free bits of a word.
+    fn write(&mut self) {
+        let (at, word, bits) = (self.at, self.word, core::mem::take(&mut self.bits));
+        let free = at.segment.free.word(at.unit, word);
+        let twice = bits & (free.load(Relaxed) | marks::marked(at, word));
+        if twice != 0 {
+            let object = word * 64 + twice.trailing_zeros() as usize;
+            corrupt("double free", at.object(object), Some(at.class()));
+        }
+        free.store(free.load(Relaxed) | bits, Relaxed);
+        self.gained += bits.count_ones() as u16;
+        self.cursor = self.cursor.min(word as u16);
     }
 
     /// Writes the figures; a wholly free span goes unless it is its bin's last.
-    fn finish(self, guard: &mut Guard<'_, Bin>) {
+    fn finish(mut self, guard: &mut Guard<'_, Bin>) {
+        self.write();
         let (at, span) = (self.at, self.at.span());
         let free = span.free.load(Relaxed) + self.gained;
         span.free.store(free, Relaxed);

@@ -31,14 +31,6 @@ impl Bits {
         self.word(unit, object / 64).load(Relaxed) >> (object % 64) & 1 != 0
     }
 
-    /// Sets a bit; only for who holds the lock that guards these bits. Returns what it was.
-    pub(super) fn set(&self, unit: usize, object: usize) -> bool {
-        let (word, bit) = (self.word(unit, object / 64), 1 << (object % 64));
-        let old = word.load(Relaxed);
-        word.store(old | bit, Relaxed);
-        old & bit != 0
-    }
-
     /// Sets a bit against other setters and takers. Returns what it was.
     pub(super) fn set_shared(&self, unit: usize, object: usize) -> bool {
         let bit = 1 << (object % 64);

@@ -63,17 +63,17 @@ impl Nodes for Marks {
 }
 
 impl OfSegment {
-    /// Whether an object is marked. A hint where marks are being set: its span is looked at first, because the bits
+    /// The marks of a word of objects. A hint where marks are being set: the span is looked at first, because the bits
     /// themselves are far from everything else.
-    fn has(&self, unit: usize, object: usize) -> bool {
-        let spans = self.spans[unit / 64].load(Relaxed);
-        spans >> (unit % 64) & 1 != 0 && self.objects.get(unit, object)
+    fn word(&self, unit: usize, n: usize) -> u64 {
+        let any = self.spans[unit / 64].load(Relaxed) >> (unit % 64) & 1 != 0;
+        if any { self.objects.word(unit, n).load(Relaxed) } else { 0 }
     }
 }
 
-/// Whether an object is in either set; a hint where marks are being set.
-pub(super) fn is_marked(at: At, object: usize) -> bool {
-    at.segment.free_marks.has(at.unit, object) || at.segment.deferred_marks.has(at.unit, object)
+/// The objects of a word that are in either set; a hint where marks are being set.
+pub(super) fn marked(at: At, n: usize) -> u64 {
+    at.segment.free_marks.word(at.unit, n) | at.segment.deferred_marks.word(at.unit, n)
 }
 
 impl Marks {

@@ -45,16 +45,13 @@ fn corrupt(what: &str, ptr: *mut u8, class: Option<SizeClass>) -> ! {
     fatal(what, ptr, layout)
 }
 
-/// Fills an owned, empty magazine up to `want` objects; returns how many there are now.
-///
-/// Objects are pushed from the highest address down, so that they are handed out from the lowest up.
+/// Fills an owned, empty magazine up to `want` objects, which are handed out from the lowest address up; returns how many
+/// there are now.
 pub(crate) fn fill(class: SizeClass, magazine: &Magazine, want: usize) -> usize {
-    debug_assert!(magazine.is_empty());
-    let taken = bin::take(class, want.min(magazine.capacity() as usize), |object, _| {
-        magazine.push(object);
+    magazine.fill(want, |filler| {
+        bin::take(class, want, |object, _| filler.put(object));
     });
-    magazine.reverse();
-    taken
+    magazine.count() as usize
 }
 
 /// Takes one object, and whether it still reads as zero.
@@ -71,7 +68,7 @@ pub(crate) fn put_one(class: SizeClass, ptr: *mut u8) {
 
 /// Empties an owned magazine into the spans.
 pub(crate) fn put_all(class: SizeClass, magazine: &Magazine) {
-    bin::put(class, core::iter::from_fn(|| magazine.pop()));
+    bin::put(class, magazine.drain());
 }
 
 /// The bytes that may be used at an address, if an object of ours starts there that is in use, cached or marked.

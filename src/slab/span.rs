@@ -67,7 +67,7 @@ impl At {
         Self { segment: ARENA.get(number / UNITS as u32), unit: number as usize % UNITS }
     }
 
-    /// The span's class; `NONE` for units that are no span.
+    /// The span's class; that of [`NO_CLASS`], whose objects have no bytes, for units that are no span.
     pub(super) fn class(self) -> SizeClass {
         SizeClass::from_index(self.span().class.load(Relaxed) as usize)
     }
@@ -127,16 +127,35 @@ impl At {
         taken
     }
 
+    /// Where its objects are.
+    pub(super) fn places(self) -> Places {
+        let (start, class) = (self.segment.unit_at(self.unit).addr(), self.class());
+        let reciprocal = u64::from(RECIPROCAL[class.index()]);
+        Places { start, bytes: class.bytes(), reciprocal, end: self.objects() * class.bytes() }
+    }
+}
+
+/// Where the objects of a span are, looked up once for many of them. A unit that is no span has none: theirs have no bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Places {
+    start: usize,
+    /// Of an object, and of all of them together.
+    bytes: usize,
+    end: usize,
+    reciprocal: u64,
+}
+
+impl Places {
     /// The number of the object that starts at `ptr`; `None` if none does, here.
-    pub(super) fn object_at(self, ptr: *mut u8) -> Option<usize> {
-        let (offset, class) = (ptr.addr().wrapping_sub(self.segment.unit_at(self.unit).addr()), self.class());
-        if offset >= self.span().units.load(Relaxed) as usize * UNIT_BYTES {
+    #[inline(always)]
+    pub(super) fn number(&self, ptr: *mut u8) -> Option<usize> {
+        let offset = ptr.addr().wrapping_sub(self.start);
+        if offset >= self.end {
             return None;
         }
         // If `ptr` starts no object the product is off, and so does not multiply back.
-        let n = ((offset as u64 * u64::from(RECIPROCAL[class.index()])) >> 32) as usize;
-        let starts = n * class.bytes() == offset && n < self.span().objects.load(Relaxed) as usize;
-        (class != SizeClass::NONE && starts).then_some(n)
+        let n = ((offset as u64 * self.reciprocal) >> 32) as usize;
+        (n * self.bytes == offset).then_some(n)
     }
 }
 
@@ -151,7 +170,7 @@ fn span_around(ptr: *mut u8) -> Option<At> {
 /// An object's place: its span and its number there. `None` if no object of ours starts at this address.
 pub(super) fn locate(ptr: *mut u8) -> Option<(At, usize)> {
     let at = span_around(ptr)?;
-    Some((at, at.object_at(ptr)?))
+    Some((at, at.places().number(ptr)?))
 }
 
 /// As [`locate`], for an object that must be one of `class`: anything else ends the process.
