@@ -48,6 +48,9 @@ pub(crate) unsafe fn purge(_start: *mut u8, _bytes: usize) -> bool {
 /// - None; `unsafe` for the sake of the signature.
 pub(crate) unsafe fn populate(_start: *mut u8, _bytes: usize) {}
 
+/// Nothing is known of the system allocator.
+pub(crate) fn trim_library() {}
+
 /// The page size in bytes.
 pub(super) fn ask_page_bytes() -> NonZeroUsize {
     NonZeroUsize::new(PAGE).expect("not zero")

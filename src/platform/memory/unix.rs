@@ -82,6 +82,15 @@ pub(crate) unsafe fn populate(start: *mut u8, bytes: usize) {
     }
 }
 
+/// Has the C library's allocator give back what it keeps unused, where it knows how.
+pub(crate) fn trim_library() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: takes a number; locks, and does not call us.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// The page size in bytes.
 pub(super) fn ask_page_bytes() -> NonZeroUsize {
     // SAFETY: asks for a number.

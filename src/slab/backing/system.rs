@@ -1,5 +1,6 @@
 //! The system allocator.
 
+use crate::platform::memory;
 use core::alloc::{GlobalAlloc, Layout};
 use std::alloc::System;
 
@@ -23,5 +24,7 @@ pub(super) unsafe fn realloc(ptr: *mut u8, layout: Layout, new_size: usize) -> *
     unsafe { System.realloc(ptr, layout, new_size) }
 }
 
-/// It has no way that all systems share to give unused memory back.
-pub(crate) fn purge() {}
+/// Gives what it keeps unused back to the system, where that can be asked for.
+pub(crate) fn purge() {
+    memory::trim_library();
+}
