@@ -71,7 +71,7 @@ fn every_child_does_the_same_work() {
     for row in report["rows"].as_array().unwrap() {
         let checksum = |series: &Value| series["samples"][0]["checksum"].as_u64().unwrap();
         let checksums: Vec<u64> = row["series"].as_array().unwrap().iter().map(checksum).collect();
-        assert_eq!(checksums.len(), alloc_bench::allocators::ALL.len());
+        assert_eq!(checksums.len(), 4, "the main allocators");
         assert!(checksums.iter().all(|it| *it == checksums[0]));
     }
 }
@@ -103,6 +103,23 @@ fn the_list_needs_no_children() {
     let output = driver(&["--list"]);
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().contains("source-index"));
+}
+
+#[test]
+fn the_list_names_peers_that_are_measured_only_if_asked_for() {
+    let shown = String::from_utf8(driver(&["--list"]).stdout).unwrap();
+    assert!(shown.contains("if asked for: snmalloc"));
+    let output = driver(&["--quick", "--allocator", "rusty_alloc", "--workload", "pair-64"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("there is no child-rusty_alloc in"));
+}
+
+#[test]
+#[ignore = "builds the benchmark once more, with the release profile"]
+fn a_peer_that_is_asked_for_is_built_and_measured() {
+    let arguments = ["--quick", "--allocator", "gracealloc,rusty_alloc", "--workload", "churn-16-528"];
+    let output = Command::new(env!("CARGO_BIN_EXE_alloc-bench")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("| rusty_alloc |"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -10,8 +10,16 @@ use cargo_metadata::{Metadata, MetadataCommand};
 use serde::Serialize;
 
 /// Settings of allocators that would change what is measured.
-const TUNING: &[&str] =
-    &["GRACEALLOC_", "MALLOC_", "_RJEM_MALLOC_", "JE_MALLOC_", "MIMALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"];
+const TUNING: &[&str] = &[
+    "GRACEALLOC_",
+    "MALLOC_",
+    "_RJEM_MALLOC_",
+    "JE_MALLOC_",
+    "MIMALLOC_",
+    "TCMALLOC_",
+    "GLIBC_TUNABLES",
+    "LD_PRELOAD",
+];
 
 /// The machine and the tools.
 #[derive(Debug, Serialize)]
@@ -63,17 +71,26 @@ pub(crate) fn package_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What cargo knows of the workspace, for this platform only: others' packages need not be there.
-pub(crate) fn metadata() -> Result<Metadata> {
-    let mut command = MetadataCommand::new();
-    command.cargo_path(cargo()).current_dir(package_folder());
-    command.other_options(["--locked".to_owned(), "--filter-platform".to_owned(), said_by_rustc("host:")?]);
-    command.exec().context("asking cargo for the workspace's dependencies")
+/// Where the package of further peers is: a workspace of its own.
+pub(crate) fn peers_folder() -> PathBuf {
+    package_folder().join("peers")
 }
 
-/// The versions of these packages.
-pub(crate) fn versions(metadata: &Metadata, packages: impl Iterator<Item = &'static str>) -> BTreeMap<String, String> {
-    let of_package = |name: &str| metadata.packages.iter().find(|package| package.name == name);
+/// What cargo knows of the workspace in `folder`, for this platform only: others' packages need not be there.
+pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
+    let mut command = MetadataCommand::new();
+    command.cargo_path(cargo()).current_dir(folder);
+    command.other_options(["--locked".to_owned(), "--filter-platform".to_owned(), said_by_rustc("host:")?]);
+    command.exec().context("asking cargo for a workspace's dependencies")
+}
+
+/// The versions of these packages, in the first workspace that has them.
+pub(crate) fn versions(
+    workspaces: &[Metadata],
+    packages: impl Iterator<Item = &'static str>,
+) -> BTreeMap<String, String> {
+    let all = || workspaces.iter().flat_map(|metadata| &metadata.packages);
+    let of_package = |name: &str| all().find(|package| package.name == name);
     packages.filter_map(|name| Some((name.to_string(), of_package(name)?.version.to_string()))).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use alloc_bench::allocators::{self, Allocator};
+use alloc_bench::allocators::{self, Allocator, Home};
 use alloc_bench::protocol::Kfree;
 use alloc_bench::schemes::{self, Named};
 use alloc_bench::workloads::{self, Spec, kfree_twin};
@@ -12,15 +12,20 @@ use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 /// The kfree twin's parameters if none are given.
 const KFREE: Kfree = Kfree::DEFAULT;
 
-/// Compares gracealloc with other allocators. Without options: everything, in less than two minutes on two processors.
+/// Compares gracealloc with other allocators. Without options: the main peers and workloads, in less than two minutes on
+/// two processors.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Options {
-    /// Only these workloads [default: all]
+    /// Everything that --workload and --allocator do not narrow: all workloads, all allocators. Builds with a C++ compiler
+    #[arg(long)]
+    all: bool,
+
+    /// Only these workloads [default: the main ones, with --all every one]
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = workload_names())]
     workload: Vec<String>,
 
-    /// Only these allocators [default: all]
+    /// Only these allocators [default: the main ones, with --all every one]
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = allocator_names())]
     allocator: Vec<String>,
 
@@ -80,14 +85,19 @@ pub(crate) struct Options {
 impl Options {
     /// The chosen workloads, in the registry's order.
     pub(crate) fn workloads(&self) -> Vec<&'static Spec> {
-        let chosen = |spec: &&Spec| self.workload.is_empty() || self.workload.iter().any(|name| name == spec.name);
+        let chosen = |spec: &&Spec| self.chosen(&self.workload, spec.name, true);
         workloads::ALL.iter().filter(chosen).collect()
     }
 
     /// The chosen allocators, in the registry's order.
     pub(crate) fn allocators(&self) -> Vec<&'static Allocator> {
-        let chosen = |one: &&Allocator| self.allocator.is_empty() || self.allocator.iter().any(|name| name == one.name);
+        let chosen = |one: &&Allocator| self.chosen(&self.allocator, one.name, one.home == Home::Here);
         allocators::ALL.iter().filter(chosen).collect()
+    }
+
+    /// Whether a name is meant: it is in the list, or there is no list and it is a main one (or all are wanted).
+    fn chosen(&self, list: &[String], name: &str, by_default: bool) -> bool {
+        if list.is_empty() { self.all || by_default } else { list.iter().any(|one| one == name) }
     }
 
     /// The chosen schemes, in the registry's order.
@@ -176,14 +186,23 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_everything() {
+    fn the_default_is_the_main_peers_and_workloads() {
         let options = parse("").unwrap();
         assert_eq!(options.workloads().len(), workloads::ALL.len());
-        assert_eq!(options.allocators().len(), allocators::ALL.len());
+        let names: Vec<_> = options.allocators().iter().map(|allocator| allocator.name).collect();
+        assert_eq!(names, ["gracealloc", "jemalloc", "mimalloc", "system"]);
         assert_eq!(options.schemes().len(), schemes::ALL.len());
         assert_eq!((options.threads(pair()), options.rounds(), options.scale()), (vec![1, 2], 9, 1.0));
         assert_eq!(options.threads(&kfree_twin::SPEC).len(), 1);
         assert_eq!(options.kfree(), KFREE);
+    }
+
+    #[test]
+    fn all_is_what_no_list_narrows() {
+        let counts = |line| parse(line).map(|it| (it.workloads().len(), it.allocators().len())).unwrap();
+        assert_eq!(counts("--all"), (workloads::ALL.len(), allocators::ALL.len()));
+        assert_eq!(counts("--all --workload pair-64"), (1, allocators::ALL.len()));
+        assert_eq!(counts("--all --allocator snmalloc,system"), (workloads::ALL.len(), 2));
     }
 
     #[test]

@@ -8,7 +8,6 @@ use alloc_bench::corpus::Corpus;
 use alloc_bench::protocol::{Kfree, Sample};
 use alloc_bench::statistics::{self, Ratio};
 use alloc_bench::workloads::Retires;
-use cargo_metadata::Metadata;
 use serde::Serialize;
 
 use super::contenders::Contender;
@@ -97,7 +96,12 @@ pub(crate) struct Memory {
 
 impl Report {
     /// Computes the figures.
-    pub(crate) fn new(options: &Options, metadata: &Metadata, sources: Option<Corpus>, rows: Vec<Measured>) -> Self {
+    pub(crate) fn new(
+        options: &Options,
+        versions: BTreeMap<String, String>,
+        sources: Option<Corpus>,
+        rows: Vec<Measured>,
+    ) -> Self {
         let (deferral, plain): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.workload.retires == Retires::ByEach);
         let rows: Vec<Row> = plain.into_iter().map(|row| Row::new(row, options.seed)).collect();
@@ -106,7 +110,7 @@ impl Report {
             format: 2,
             date: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             machine: Machine::here(),
-            versions: machine::versions(metadata, options.packages()),
+            versions,
             tuning: machine::tuning(),
             seed: options.seed,
             scale: options.scale(),

@@ -4,6 +4,7 @@ mod deferral;
 
 use std::fmt::Write;
 
+use alloc_bench::allocators::{Allocator, Home};
 use alloc_bench::latency::Percentiles;
 use alloc_bench::{allocators, schemes, statistics, workloads};
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -25,8 +26,9 @@ pub(crate) fn list() -> String {
     for scheme in schemes::ALL {
         ways.add_row([scheme.name, scheme.about]);
     }
-    let names: Vec<_> = allocators::ALL.iter().map(|allocator| allocator.name).collect();
-    format!("{table}\n\n{ways}\n\nallocators: {}\n", names.join(", "))
+    let (main, more): (Vec<_>, Vec<_>) = allocators::ALL.iter().partition(|allocator| allocator.home == Home::Here);
+    let names = |allocators: Vec<&Allocator>| allocators.iter().map(|it| it.name).collect::<Vec<_>>().join(", ");
+    format!("{table}\n\n{ways}\n\nallocators: {}; if asked for: {}\n", names(main), names(more))
 }
 
 /// All tables of a report.
