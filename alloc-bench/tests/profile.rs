@@ -25,6 +25,12 @@ fn the_peers_have_the_workspaces_release_profile() {
     assert_eq!(read("peers/Cargo.toml")["profile"]["release"], read("../Cargo.toml")["profile"]["release"]);
 }
 
+/// snmalloc's build script leaves out what turns its assertions off.
+#[test]
+fn the_peers_are_built_without_assertions() {
+    assert_eq!(read("peers/.cargo/config.toml")["env"]["CXXFLAGS"].as_str(), Some("-DNDEBUG"));
+}
+
 /// Versions of a lock file's packages, by name.
 fn locked(file: &str) -> BTreeMap<String, Vec<String>> {
     let mut versions = BTreeMap::<_, Vec<_>>::new();
