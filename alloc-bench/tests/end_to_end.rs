@@ -34,8 +34,8 @@ fn a_quick_run_prints_its_tables_and_writes_its_samples() {
     std::fs::remove_file(file).unwrap();
 
     let rows = report["rows"].as_array().unwrap();
-    let is_deferral = |spec: &&Spec| spec.retires == Retires::ByEach;
-    assert_eq!(rows.len(), 2 * ALL.iter().filter(|spec| !is_deferral(spec)).count());
+    let is_plain = |spec: &&Spec| spec.by_default && spec.retires != Retires::ByEach;
+    assert_eq!(rows.len(), 2 * ALL.iter().filter(is_plain).count());
     for row in rows {
         assert!(shown.contains(row["workload"].as_str().unwrap()));
         assert_eq!(row["series"].as_array().unwrap().len(), 2);
@@ -109,8 +109,21 @@ fn the_list_needs_no_children() {
 fn the_list_names_peers_that_are_measured_only_if_asked_for() {
     let shown = String::from_utf8(driver(&["--list"]).stdout).unwrap();
     assert!(shown.contains("if asked for: snmalloc"));
-    let output = driver(&["--quick", "--allocator", "rusty_alloc", "--workload", "pair-64"]);
-    assert!(String::from_utf8(output.stderr).unwrap().contains("there is no child-rusty_alloc in"));
+}
+
+#[test]
+fn whole_processes_are_timed_by_the_driver() {
+    let file = scratch("processes.json");
+    let arguments = ["--allocator", "system", "--rounds", "1", "--scale", "0.1", "--workload", "first-touch"];
+    let output = driver(&[&arguments[..], &["--json", file.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[0]["threads"].as_u64()), (1, Some(1)));
+    let sample = &rows[0]["series"][0]["samples"][0];
+    assert_eq!(sample["ops"].as_u64(), Some(4));
+    assert!(sample["elapsed_ns"].as_u64() > Some(0) && sample["cpu_ns"].as_u64() > Some(0));
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! children    build them, one per allocator; refuse unfair profiles
 //! sources     choose the source files that real programs read
 //! contenders  who takes part: allocators, or pairs of an allocator and a scheme
-//! rounds      start the children in turn; progress
+//! rounds      whose turn it is; progress
+//! measurement starts a child, or many
 //! report      the figures, as they go into the JSON file
 //!   deferral    those of the workloads that retire objects
 //!   goals       and what they are to reach
@@ -19,6 +20,7 @@ mod contenders;
 mod deferral;
 mod goals;
 mod machine;
+mod measurement;
 pub(crate) mod options;
 mod progress;
 mod report;

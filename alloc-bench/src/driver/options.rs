@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use alloc_bench::allocators::{self, Allocator, Home};
 use alloc_bench::protocol::Kfree;
 use alloc_bench::schemes::{self, Named};
-use alloc_bench::workloads::{self, Spec, kfree_twin};
+use alloc_bench::workloads::{self, Measures, Spec, kfree_twin};
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 
@@ -85,7 +85,7 @@ pub(crate) struct Options {
 impl Options {
     /// The chosen workloads, in the registry's order.
     pub(crate) fn workloads(&self) -> Vec<&'static Spec> {
-        let chosen = |spec: &&Spec| self.chosen(&self.workload, spec.name, true);
+        let chosen = |spec: &&Spec| self.chosen(&self.workload, spec.name, spec.by_default);
         workloads::ALL.iter().filter(chosen).collect()
     }
 
@@ -115,6 +115,7 @@ impl Options {
     /// The numbers of threads that a workload is measured with.
     pub(crate) fn threads(&self, workload: &Spec) -> Vec<usize> {
         match self.kfree_nthreads.as_slice() {
+            _ if workload.measures != Measures::Time => vec![1],
             _ if workload.name != kfree_twin::SPEC.name => self.threads.clone(),
             [] => vec![std::thread::available_parallelism().map_or(1, usize::from)],
             chosen => chosen.to_vec(),
@@ -176,6 +177,7 @@ fn scale(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc_bench::workloads::first_touch;
 
     fn parse(line: &str) -> Result<Options, clap::Error> {
         Options::try_parse_from(["alloc-bench"].into_iter().chain(line.split_whitespace()))
@@ -188,12 +190,13 @@ mod tests {
     #[test]
     fn the_default_is_the_main_peers_and_workloads() {
         let options = parse("").unwrap();
-        assert_eq!(options.workloads().len(), workloads::ALL.len());
+        assert!(options.workloads().iter().all(|spec| spec.by_default));
         let names: Vec<_> = options.allocators().iter().map(|allocator| allocator.name).collect();
         assert_eq!(names, ["gracealloc", "jemalloc", "mimalloc", "system"]);
         assert_eq!(options.schemes().len(), schemes::ALL.len());
         assert_eq!((options.threads(pair()), options.rounds(), options.scale()), (vec![1, 2], 9, 1.0));
         assert_eq!(options.threads(&kfree_twin::SPEC).len(), 1);
+        assert_eq!(options.threads(&first_touch::SPEC), [1]);
         assert_eq!(options.kfree(), KFREE);
     }
 

@@ -212,6 +212,7 @@ pub(super) mod tests {
             drain_cpu_ns: 0,
             grace_periods: None,
             peak_backlog_bytes: None,
+            left_bytes: None,
         };
         vec![sample; 3]
     }
