@@ -56,6 +56,8 @@ fn a_quick_run_prints_its_tables_and_writes_its_samples() {
     }
     assert!(report["deferral_goals"].as_array().unwrap().len() >= 7);
     assert!(report["memory"]["ratio"].as_f64().unwrap() > 0.0);
+    let judged: Vec<_> = report["goals"].as_array().unwrap().iter().map(|goal| goal["workload"].as_str()).collect();
+    assert!(rows.iter().all(|row| judged.contains(&row["workload"].as_str())));
     assert!(report["sources"]["files"].as_u64().unwrap() > 0);
 }
 

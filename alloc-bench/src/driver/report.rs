@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use alloc_bench::corpus::Corpus;
 use alloc_bench::protocol::{Kfree, Sample};
 use alloc_bench::statistics::{self, Ratio};
-use alloc_bench::workloads::Retires;
+use alloc_bench::workloads::{Measures, Retires};
 use serde::Serialize;
 
 use super::contenders::Contender;
@@ -17,9 +17,6 @@ use super::machine::{self, Machine};
 use super::options::Options;
 use super::rounds::Measured;
 use super::stopped;
-
-/// The greatest ratio of peak memory to the best peer's that is good enough.
-const MEMORY_GOAL: f64 = 1.1;
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -37,6 +34,7 @@ pub(crate) struct Report {
     /// One series per allocator.
     pub(crate) rows: Vec<Row>,
     pub(crate) memory: Memory,
+    pub(crate) goals: Vec<Verdict>,
     kfree: Kfree,
     /// A group of series for each scheme.
     pub(crate) deferral: Vec<deferral::Row>,
@@ -55,11 +53,15 @@ struct SourcesRead {
 pub(crate) struct Row {
     pub(crate) workload: &'static str,
     pub(crate) threads: usize,
-    pub(crate) goal: Option<f64>,
     pub(crate) series: Vec<Series>,
+    /// These three, where time is measured.
     pub(crate) time: Option<ToBest>,
     pub(crate) cpu: Option<ToBest>,
     pub(crate) memory: Option<ToBest>,
+    /// Memory that is left, where this is measured.
+    pub(crate) left: Option<ToBest>,
+    #[serde(skip)]
+    pub(crate) measures: Measures,
 }
 
 /// One contender's samples and their medians.
@@ -71,6 +73,7 @@ pub(crate) struct Series {
     pub(crate) ns_spread: f64,
     pub(crate) cpu_ns_per_op: f64,
     pub(crate) peak_bytes: f64,
+    pub(crate) left_bytes: Option<f64>,
     pub(crate) samples: Vec<Sample>,
     #[serde(skip)]
     is_ours: bool,
@@ -84,14 +87,17 @@ pub(crate) struct ToBest {
     pub(crate) ratio: Ratio,
 }
 
-/// Peak memory over all rows of the bar (over all rows, where none of the bar was measured).
+/// Peak memory over all rows whose time is measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Memory {
     /// Per allocator, the geometric mean of the rows' medians.
     pub(crate) geometric_mean_bytes: BTreeMap<&'static str, f64>,
-    pub(crate) best_peer: Option<&'static str>,
+    /// The geometric mean of the rows' ratios, each to the row's own best peer.
     pub(crate) ratio: Option<f64>,
     pub(crate) goal: f64,
+    /// The greatest of those ratios.
+    pub(crate) worst: Option<f64>,
+    pub(crate) worst_goal: f64,
 }
 
 impl Report {
@@ -107,7 +113,7 @@ impl Report {
         let rows: Vec<Row> = plain.into_iter().map(|row| Row::new(row, options.seed)).collect();
         let deferral: Vec<_> = deferral.into_iter().map(|row| deferral::Row::new(row, options.seed)).collect();
         Self {
-            format: 2,
+            format: 3,
             date: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             machine: Machine::here(),
             versions,
@@ -118,9 +124,10 @@ impl Report {
             interrupted: stopped(),
             sources: sources.map(|corpus| SourcesRead { files: corpus.files.len(), bytes: corpus.bytes }),
             memory: Memory::new(&rows),
+            goals: goals::of_rows(&rows, options.seed),
             rows,
             kfree: options.kfree(),
-            deferral_goals: goals::verdicts(&deferral, options.seed),
+            deferral_goals: goals::of_deferral(&deferral, options.seed),
             deferral,
         }
     }
@@ -128,15 +135,32 @@ impl Report {
 
 impl Row {
     fn new(row: Measured, seed: u64) -> Self {
-        let (workload, threads, goal) = (row.workload.name, row.threads, row.workload.goal);
+        let (workload, threads, measures) = (row.workload.name, row.threads, row.workload.measures);
         let series: Vec<Series> = row.series.into_iter().map(|(one, samples)| Series::new(one, samples)).collect();
         let peers: Vec<&Series> = series.iter().filter(|series| !series.is_ours).collect();
         let ours = series.iter().find(|series| series.is_ours);
-        let compare = |figure| to_best(ours?, &peers, figure, seed);
-        let time = compare(Sample::ns_per_op);
-        let memory = compare(|sample| sample.peak_bytes as f64);
-        let cpu = compare(Sample::cpu_ns_per_op);
-        Self { workload, threads, goal, series, time, cpu, memory }
+        let compare = |if_asked: bool, figure| to_best(ours.filter(|_| if_asked)?, &peers, figure, seed);
+        let is_timed = measures != Measures::Memory;
+        let time = compare(is_timed, Sample::ns_per_op);
+        let memory = compare(is_timed, |sample| sample.peak_bytes as f64);
+        let cpu = compare(is_timed, Sample::cpu_ns_per_op);
+        let left = compare(!is_timed, |sample| sample.left_bytes.unwrap_or_default() as f64);
+        Self { workload, threads, series, time, cpu, memory, left, measures }
+    }
+
+    /// Our allocator's figures.
+    pub(crate) fn ours(&self) -> Option<&Series> {
+        self.series.iter().find(|series| series.is_ours)
+    }
+
+    /// An allocator's figures.
+    pub(crate) fn of(&self, allocator: &str) -> Option<&Series> {
+        self.series.iter().find(|series| series.allocator == allocator)
+    }
+
+    /// Whether time is measured.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.measures != Measures::Memory
     }
 }
 
@@ -152,6 +176,9 @@ impl Series {
             ns_spread: statistics::spread(&of(Sample::ns_per_op)).unwrap_or(f64::NAN),
             cpu_ns_per_op: median(Sample::cpu_ns_per_op),
             peak_bytes: median(|sample| sample.peak_bytes as f64),
+            left_bytes: statistics::median(
+                &samples.iter().filter_map(|sample| Some(sample.left_bytes? as f64)).collect::<Vec<_>>(),
+            ),
             samples,
             is_ours: contender.allocator.is_ours,
         }
@@ -174,21 +201,19 @@ pub(crate) fn to_best(ours: &Series, peers: &[&Series], figure: fn(&Sample) -> f
 
 impl Memory {
     fn new(rows: &[Row]) -> Self {
-        let any_of_the_bar = rows.iter().any(|row| row.goal.is_some());
-        let counted = rows.iter().filter(|row| row.goal.is_some() || !any_of_the_bar);
         let mut peaks: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-        let (mut ours, mut geometric_mean_bytes) = (None, BTreeMap::new());
-        for series in counted.flat_map(|row| &row.series) {
+        for series in rows.iter().filter(|row| row.is_timed()).flat_map(|row| &row.series) {
             peaks.entry(series.allocator).or_default().push(series.peak_bytes);
-            ours = ours.or(series.is_ours.then_some(series.allocator));
         }
-        for (allocator, peaks) in peaks {
-            geometric_mean_bytes.extend(statistics::geometric_mean(&peaks).map(|mean| (allocator, mean)));
+        let mean = |(allocator, peaks): (_, Vec<f64>)| Some((allocator, statistics::geometric_mean(&peaks)?));
+        let ratios: Vec<f64> = rows.iter().filter_map(|row| Some(row.memory.as_ref()?.ratio.value)).collect();
+        Self {
+            geometric_mean_bytes: peaks.into_iter().filter_map(mean).collect(),
+            ratio: statistics::geometric_mean(&ratios),
+            goal: goals::MEMORY_MEAN,
+            worst: ratios.into_iter().max_by(f64::total_cmp),
+            worst_goal: goals::MEMORY_WORST,
         }
-        let peers = geometric_mean_bytes.iter().filter(|(allocator, _)| Some(**allocator) != ours);
-        let best = peers.min_by(|one, other| one.1.total_cmp(other.1)).map(|(&allocator, &mean)| (allocator, mean));
-        let ratio = ours.zip(best).map(|(ours, (_, least))| geometric_mean_bytes[ours] / least);
-        Self { best_peer: best.map(|(allocator, _)| allocator), ratio, geometric_mean_bytes, goal: MEMORY_GOAL }
     }
 }
 
@@ -217,11 +242,24 @@ pub(super) mod tests {
         vec![sample; 3]
     }
 
-    fn row(workload: &str, peak_bytes: [u64; 3]) -> Row {
-        let series = ["gracealloc", "jemalloc", "system"].into_iter().zip(peak_bytes).zip([6, 8, 12]);
+    /// A row of three allocators with 6, 8 and 12 ns.
+    pub(crate) fn row(workload: &str, peak_bytes: [u64; 3]) -> Row {
+        of_samples(
+            workload,
+            [(6, peak_bytes[0]), (8, peak_bytes[1]), (12, peak_bytes[2])].map(|(ns, peak)| samples(ns, peak)),
+        )
+    }
+
+    /// A row of a workload that leaves so much of a peak of 100 bytes.
+    pub(crate) fn left(workload: &str, left_bytes: [u64; 3]) -> Row {
+        let sample = |left| Sample { left_bytes: Some(left), ..samples(1, 100)[0].clone() };
+        of_samples(workload, left_bytes.map(|left| vec![sample(left); 3]))
+    }
+
+    fn of_samples(workload: &str, samples: [Vec<Sample>; 3]) -> Row {
         let contender = |name| Contender { allocator: allocators::find(name).unwrap(), scheme: None };
-        let series = series.map(|((name, peak), ns)| (contender(name), samples(ns, peak)));
-        Row::new(Measured { workload: workloads::find(workload).unwrap(), threads: 1, series: series.collect() }, 1)
+        let series = ["gracealloc", "jemalloc", "system"].map(contender).into_iter().zip(samples).collect();
+        Row::new(Measured { workload: workloads::find(workload).unwrap(), threads: 1, series }, 1)
     }
 
     #[test]
@@ -234,11 +272,19 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn memory_is_the_geometric_mean_over_rows_of_the_bar() {
-        let rows = [row("pair-64", [2, 1, 9]), row("batch-1000", [8, 4, 9]), row("batch-100000", [1, 99, 99])];
+    fn memory_is_the_geometric_mean_of_the_rows_ratios() {
+        let rows = [row("pair-64", [2, 1, 9]), row("batch-1000", [8, 9, 4]), left("shrink-1g", [99, 1, 1])];
         let memory = Memory::new(&rows);
         assert!((memory.ratio.unwrap() - 2.0).abs() < 1e-12);
-        assert_eq!(memory.best_peer, Some("jemalloc"));
+        assert_eq!(memory.worst, Some(2.0));
+        assert!((memory.geometric_mean_bytes["gracealloc"] - 4.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn memory_that_is_left_has_no_time() {
+        let row = left("shrink-1g", [10, 40, 20]);
+        assert_eq!(row.left.map(|to| (to.best_peer, to.ratio.value)), Some(("system", 0.5)));
+        assert!(row.time.is_none() && row.memory.is_none());
     }
 
     #[test]

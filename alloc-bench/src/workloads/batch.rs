@@ -15,7 +15,6 @@ use crate::latency::Latencies;
 pub const SHORT: Spec = Spec {
     name: "batch-1000",
     about: "1000 allocations of 64 B, then 1000 frees",
-    goal: Some(1.1),
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
@@ -27,7 +26,6 @@ pub const SHORT: Spec = Spec {
 pub const LONG: Spec = Spec {
     name: "batch-100000",
     about: "100,000 allocations of 64 B, then 100,000 frees",
-    goal: None,
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,

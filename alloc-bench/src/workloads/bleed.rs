@@ -21,7 +21,6 @@ use crate::latency::Latencies;
 pub const SPEC: Spec = Spec {
     name: "bleed-16-528",
     about: "random replacement in 1000 slots, 16 to 528 B, handed on to a new thread every 10,000 operations",
-    goal: None,
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,

@@ -10,7 +10,6 @@ use crate::latency::Latencies;
 pub const SPEC: Spec = Spec {
     name: "box-64",
     about: "Box::new of 64 B, dropped at once",
-    goal: None,
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,

@@ -14,7 +14,6 @@ use crate::latency::Latencies;
 pub const SMALL: Spec = Spec {
     name: "churn-16-528",
     about: "random replacement in 4096 slots, 16 to 528 B",
-    goal: Some(1.0),
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
@@ -26,7 +25,6 @@ pub const SMALL: Spec = Spec {
 pub const WIDE: Spec = Spec {
     name: "churn-16-32k",
     about: "random replacement in 4096 slots, 16 B to 32 KiB, each power of two equally often",
-    goal: None,
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
@@ -38,7 +36,6 @@ pub const WIDE: Spec = Spec {
 pub const LARGE: Spec = Spec {
     name: "churn-200k-slots",
     about: "random replacement in 200,000 slots that the threads share out, 16 to 2064 B",
-    goal: None,
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,
@@ -50,7 +47,6 @@ pub const LARGE: Spec = Spec {
 pub const HUGE: Spec = Spec {
     name: "churn-1m-slots",
     about: "random replacement in 1,000,000 slots that the threads share out, 16 to 2064 B",
-    goal: None,
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,

@@ -15,7 +15,6 @@ use crate::schemes::{self, Object, Scheme};
 pub const SPEC: Spec = Spec {
     name: "defer-64",
     about: "allocate 64 B and retire it at once, in steady state",
-    goal: None,
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,

@@ -12,7 +12,6 @@ use crate::latency::Latencies;
 pub const SPEC: Spec = Spec {
     name: "first-touch",
     about: "a whole process: started, 256 objects of 16 to 1024 B allocated and freed, ended",
-    goal: None,
     by_default: false,
     measures: Measures::Process,
     needs_corpus: false,

@@ -11,7 +11,6 @@ use crate::latency::Latencies;
 pub const VECTORS: Spec = Spec {
     name: "grow-vec",
     about: "append 512 B to one of 64 vectors, which end at 512 B to 1 MiB, each power of two equally often",
-    goal: None,
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,
@@ -23,7 +22,6 @@ pub const VECTORS: Spec = Spec {
 pub const STRINGS: Spec = Spec {
     name: "grow-string",
     about: "append 1 to 16 B to one of 1024 strings, which end at 16 B to 4 KiB, each power of two equally often",
-    goal: None,
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,

@@ -22,7 +22,6 @@ use crate::{heap, process};
 pub const SPEC: Spec = Spec {
     name: "idle-threads-2000",
     about: "resident memory that 2000 threads keep after one object of each size class from 16 B to 32 KiB",
-    goal: None,
     by_default: false,
     measures: Measures::Memory,
     needs_corpus: false,

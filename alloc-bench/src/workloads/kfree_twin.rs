@@ -18,7 +18,6 @@ use crate::schemes::{self, Counters, Object, Scheme};
 pub const SPEC: Spec = Spec {
     name: "kfree-twin",
     about: "rcuscale kfree_rcu_test: loops of allocating 24 B and retiring it at once, then the drain",
-    goal: None,
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,

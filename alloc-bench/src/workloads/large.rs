@@ -14,7 +14,6 @@ use crate::latency::Latencies;
 pub const SPEC: Spec = Spec {
     name: "large-64k-16m",
     about: "random replacement in 16 slots, 64 KiB to 16 MiB, each power of two equally often, every page written",
-    goal: None,
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,

@@ -63,8 +63,6 @@ pub struct Spec {
     pub name: &'static str,
     /// One line for `--list`.
     pub about: &'static str,
-    /// The greatest ratio to the best peer that is good enough; `None`: the workload is not part of the bar.
-    pub goal: Option<f64>,
     /// Whether it is measured unless others are asked for: those together take less than two minutes.
     pub by_default: bool,
     /// What of it is measured.

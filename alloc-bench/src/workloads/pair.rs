@@ -13,7 +13,6 @@ use crate::latency::Latencies;
 pub const SPEC: Spec = Spec {
     name: "pair-64",
     about: "allocate 64 B and free it at once",
-    goal: Some(0.8),
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,

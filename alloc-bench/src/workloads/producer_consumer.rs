@@ -29,7 +29,6 @@ use crate::latency::Latencies;
 pub const SMALL: Spec = Spec {
     name: "producer-consumer-64",
     about: "64 B allocated here, freed there (1: one pair, 2: both ways)",
-    goal: Some(1.0),
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
@@ -41,7 +40,6 @@ pub const SMALL: Spec = Spec {
 pub const LARGE: Spec = Spec {
     name: "producer-consumer-1k",
     about: "1 KiB allocated here, freed there (1: one pair, 2: both ways)",
-    goal: Some(1.0),
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,

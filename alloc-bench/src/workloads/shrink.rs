@@ -19,7 +19,6 @@ use crate::{heap, process};
 pub const SPEC: Spec = Spec {
     name: "shrink-1g",
     about: "resident memory that is left two seconds after 1 GiB of objects of 16 to 2064 B was freed",
-    goal: None,
     by_default: false,
     measures: Measures::Memory,
     needs_corpus: false,

@@ -27,7 +27,6 @@ pub mod table;
 pub const SPEC: Spec = Spec {
     name: "source-index",
     about: "parse Rust sources with syn, publish tables of symbols, retire the old ones, look symbols up",
-    goal: Some(1.0),
     by_default: true,
     measures: Measures::Time,
     needs_corpus: true,
