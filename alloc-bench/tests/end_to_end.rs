@@ -114,6 +114,24 @@ fn the_list_names_peers_that_are_measured_only_if_asked_for() {
 }
 
 #[test]
+fn the_document_has_every_row_and_the_goals_beside_it() {
+    let file = scratch("benchmarks.md");
+    let arguments = ["--quick", "--allocator", "gracealloc,jemalloc", "--workload", "pair-64,batch-1000,first-touch"];
+    let output = driver(&[&arguments[..], &["--markdown", file.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(text.starts_with("# Benchmarks\n\nMade by `cargo run --release -p alloc-bench -- --quick"));
+    assert!(!text.contains(file.parent().unwrap().to_str().unwrap()), "no folder of this machine");
+    for (workload, threads) in [("pair-64", "1"), ("pair-64", "2"), ("batch-1000", "2"), ("first-touch", "1")] {
+        assert!(has_row(&text, workload, threads), "{workload}");
+    }
+    let timed = text.lines().find(|line| line.contains("| pair-64") && line.contains("≤ 0.60 of jemalloc"));
+    assert!(timed.is_some_and(|line| line.contains(" met") || line.contains(" missed")));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("gracealloc and its goals"));
+}
+
+#[test]
 fn whole_processes_are_timed_by_the_driver() {
     let file = scratch("processes.json");
     let arguments = ["--allocator", "system", "--rounds", "1", "--scale", "0.1", "--workload", "first-touch"];

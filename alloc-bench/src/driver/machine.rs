@@ -41,6 +41,18 @@ impl Machine {
             rustc: said_by_rustc("release:").unwrap_or_else(|_| unknown()),
         }
     }
+
+    /// The machine in one line.
+    pub(crate) fn in_words(&self) -> String {
+        let Self { processor, processors, kernel, rustc } = self;
+        let plural = if *processors == 1 { "" } else { "s" };
+        format!("{processors} processor{plural} ({processor}), Linux {}, Rust {rustc}", release(kernel))
+    }
+}
+
+/// The kernel's version without what its builder has appended.
+fn release(kernel: &str) -> &str {
+    kernel.split(|letter: char| !(letter.is_ascii_digit() || letter == '.')).next().unwrap_or_default()
 }
 
 fn unknown() -> String {
@@ -99,4 +111,17 @@ pub(crate) fn tuning() -> BTreeMap<String, String> {
     let is_tuning = |(name, _): &(String, String)| TUNING.iter().any(|start| name.starts_with(start));
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     std::env::vars_os().filter_map(text).filter(is_tuning).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_has_nothing_that_the_kernels_builder_has_appended() {
+        let words = |text: &str| text.to_owned();
+        let (processor, kernel, rustc) = (words("some model"), words("6.18.5-of-somebody"), words("1.95.0"));
+        let machine = Machine { processor, processors: 2, kernel, rustc };
+        assert_eq!(machine.in_words(), "2 processors (some model), Linux 6.18.5, Rust 1.95.0");
+    }
 }

@@ -12,12 +12,14 @@
 //!   goals       and what they are to reach
 //! tables      the figures, as they are printed
 //!   deferral    likewise
+//! document    and all of it as a document
 //! machine     what it all ran on
 //! ```
 
 mod children;
 mod contenders;
 mod deferral;
+mod document;
 mod goals;
 mod machine;
 mod measurement;
@@ -29,7 +31,7 @@ mod sources;
 mod tables;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -74,11 +76,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 /// Prints and writes what was measured, be it all or not.
 fn finish(options: &Options, report: &Report) -> Result<()> {
     print!("{}", tables::render(report));
-    let Some(file) = &options.json else {
+    write(options.json.as_deref(), || Ok(serde_json::to_string_pretty(report)? + "\n"))?;
+    write(options.markdown.as_deref(), || Ok(document::render(options, report)))
+}
+
+fn write(file: Option<&Path>, text: impl FnOnce() -> Result<String>) -> Result<()> {
+    let Some(file) = file else {
         return Ok(());
     };
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+    std::fs::write(file, text()?).with_context(|| format!("writing {}", file.display()))
 }
 
 /// The versions of what was measured. Further peers are in the lock file of their own workspace.

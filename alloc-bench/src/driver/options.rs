@@ -69,6 +69,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
+    /// Write every table to this file, as a document in Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+
     /// Show workloads and allocators, measure nothing
     #[arg(long)]
     pub(crate) list: bool,

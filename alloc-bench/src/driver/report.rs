@@ -133,6 +133,21 @@ impl Report {
     }
 }
 
+impl Report {
+    /// When, where and with what this was measured, in a few lines.
+    pub(crate) fn origin(&self) -> String {
+        let list = |pairs: &BTreeMap<String, String>, sign| {
+            pairs.iter().map(|(name, value)| format!("{name}{sign}{value}")).collect::<Vec<_>>().join(", ")
+        };
+        let day = self.date.split('T').next().unwrap_or_default();
+        let (rounds, scale, seed) = (self.rounds, self.scale, self.seed);
+        let run = format!("{day}, {}; {rounds} rounds, scale {scale}, seed {seed}.", self.machine.in_words());
+        let tuning =
+            if self.tuning.is_empty() { "".to_owned() } else { format!(" Tuned: {}.", list(&self.tuning, "=")) };
+        format!("{run} {}.{tuning}", list(&self.versions, " "))
+    }
+}
+
 impl Row {
     fn new(row: Measured, seed: u64) -> Self {
         let (workload, threads, measures) = (row.workload.name, row.threads, row.workload.measures);
