@@ -1,5 +1,5 @@
 //! Shrinking: a heap that grows to a gibibyte of small objects, which are then all freed, and a program that goes on with
-//! little for two decay periods of [`DECAY`] each. What is measured is the resident memory that it still has: a server
+//! little for two decay periods of a second each. What is measured is the resident memory that it still has: a server
 //! after its busiest hour.
 //!
 //! The little that goes on is a mebibyte of objects now and then, more than caches hold of one size: an allocator that
