@@ -7,7 +7,8 @@
 //! main      alive  (resident)  go        idle  (resident)  over
 //! ```
 //!
-//! Threads, and their stacks, are there before the first look: the difference is the allocator's alone.
+//! Threads, and their stacks, are there before the first look: the difference is the allocator's alone. With some
+//! allocators that is gigabytes.
 
 use std::alloc::Layout;
 use std::sync::Barrier;
