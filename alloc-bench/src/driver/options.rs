@@ -17,7 +17,8 @@ const KFREE: Kfree = Kfree::DEFAULT;
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Options {
-    /// Everything that --workload and --allocator do not narrow: all workloads, all allocators. Builds with a C++ compiler
+    /// Everything that --workload and --allocator do not narrow: all workloads, all allocators. Needs a C++ compiler,
+    /// and half an hour
     #[arg(long)]
     all: bool,
 

@@ -54,9 +54,10 @@ fn judged(to: Option<&ToBest>, goal: String) -> impl Iterator<Item = String> {
     comparison(to).into_iter().chain([word, goal])
 }
 
-/// What an interval says: only one without 1 in it decides anything.
+/// What an interval says: only one without 1 in it decides anything. That of a single round is none.
 fn word(ratio: &Ratio) -> &'static str {
     match () {
+        () if ratio.low == ratio.high => "open",
         () if ratio.high < 1.0 => "won",
         () if ratio.low > 1.0 => "lost",
         () => "open",
@@ -147,8 +148,8 @@ mod tests {
     #[test]
     fn only_an_interval_without_1_decides() {
         let ratio = |low, high| Ratio { best: 0, value: 1.0, low, high };
-        let words = [ratio(0.8, 0.9), ratio(1.1, 1.2), ratio(0.9, 1.1)].map(|ratio| word(&ratio));
-        assert_eq!(words, ["won", "lost", "open"]);
+        let words = [ratio(0.8, 0.9), ratio(1.1, 1.2), ratio(0.9, 1.1), ratio(0.9, 0.9)].map(|ratio| word(&ratio));
+        assert_eq!(words, ["won", "lost", "open", "open"]);
     }
 
     #[test]
