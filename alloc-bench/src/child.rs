@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::protocol::{Request, Sample};
 use crate::schemes::{self, Linked};
-use crate::workloads::{self, Setup};
+use crate::workloads::{self, Measures, Setup};
 use crate::{measure, process};
 
 /// Runs the request in the only argument and prints the sample, or says on standard error why there is none. `own` are
@@ -59,7 +59,10 @@ pub fn run(request: &Request, own: &[Linked]) -> Result<Sample> {
         kfree: request.kfree,
     };
     let mut workload = (spec.prepare)(&setup).with_context(|| format!("preparing {}", spec.name))?;
-    let lap = measure::measure(workload.as_mut());
+    let lap = match spec.measures {
+        Measures::Process => measure::run_here(workload.as_ref()),
+        Measures::Time | Measures::Memory => measure::measure(workload.as_mut()),
+    };
     Ok(Sample {
         ops: lap.ops * request.threads as u64,
         threads: request.threads,
@@ -73,6 +76,7 @@ pub fn run(request: &Request, own: &[Linked]) -> Result<Sample> {
         drain_cpu_ns: lap.drain_cpu.as_nanos() as u64,
         grace_periods: lap.counters.map(|counters| counters.grace_periods),
         peak_backlog_bytes: lap.counters.map(|counters| counters.peak_backlog_bytes),
+        left_bytes: lap.left_bytes,
     })
 }
 

@@ -41,6 +41,8 @@ pub struct Lap {
     pub drain_cpu: Duration,
     /// What the scheme has counted in the timed pass and the drain; of the backlog, the peak since the program's start.
     pub counters: Option<Counters>,
+    /// The workload's own figure, where memory is what it measures.
+    pub left_bytes: Option<u64>,
 }
 
 /// What one worker's timed pass came to.
@@ -58,9 +60,18 @@ struct Part {
 /// If a worker panics; the other workers may then wait for ever, so a process that measures makes panics abort.
 pub fn measure(workload: &mut dyn Workload) -> Lap {
     let (lap, before) = run(workload);
+    let left_bytes = workload.left_bytes();
     let (drain, drain_cpu) = drain(workload);
     let counters = workload.counters().zip(before).map(|(after, before)| since(before, after));
-    Lap { drain, drain_cpu, counters, ..lap }
+    Lap { drain, drain_cpu, counters, left_bytes, ..lap }
+}
+
+/// Runs the first worker's timed pass in this thread, without warm-up and with no clock: who started the process has it.
+/// All of it is one operation.
+pub fn run_here(workload: &dyn Workload) -> Lap {
+    let mut latencies = Latencies::new();
+    let checksum = workload.worker(0).run(workload.passes().timed, &mut latencies);
+    Lap { ops: 1, checksum, ..Lap::default() }
 }
 
 /// Both passes, and the counters between them.

@@ -48,6 +48,22 @@ pub fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// The processor time of all child processes that have ended and were waited for, in user and in kernel.
+///
+/// # Panics
+///
+/// If the kernel does not tell, which POSIX demands.
+pub fn childrens_cpu_time() -> Duration {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the pointer is valid for a rusage.
+    let answer = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) };
+    assert_eq!(answer, 0, "RUSAGE_CHILDREN is not readable");
+    // SAFETY: the call succeeded and has filled it.
+    let usage = unsafe { usage.assume_init() };
+    let duration = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    duration(usage.ru_utime) + duration(usage.ru_stime)
+}
+
 /// Lets the kernel end this process by SIGALRM after `limit` (whole seconds), so that a hung allocator cannot hang the
 /// driver, which then need not wake up to watch.
 pub fn end_after(limit: Duration) {
@@ -70,6 +86,14 @@ mod tests {
     fn a_status_without_the_field_is_an_error() {
         assert!(kibibytes("Name:\tx\nVmRSS:\t12 kB\n", "VmHWM:").is_err());
         assert_eq!(kibibytes("Name:\tx\nVmRSS:\t12 kB\n", "VmRSS:").unwrap(), 12 * 1024);
+    }
+
+    #[test]
+    fn what_an_ended_child_took_is_seen() {
+        let before = childrens_cpu_time();
+        let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done";
+        assert!(std::process::Command::new("sh").args(["-c", busy]).status().unwrap().success());
+        assert!(childrens_cpu_time() > before);
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub struct Sample {
     pub grace_periods: Option<u64>,
     /// The most bytes that were charged as waiting at one time, where the scheme tells.
     pub peak_backlog_bytes: Option<u64>,
+    /// Resident memory that the workload has left, where this is what it measures.
+    pub left_bytes: Option<u64>,
 }
 
 impl Sample {
@@ -159,6 +161,7 @@ mod tests {
             drain_cpu_ns: 10,
             grace_periods: Some(3),
             peak_backlog_bytes: None,
+            left_bytes: Some(9),
         };
         let back: Sample = serde_json::from_str(&serde_json::to_string(&sample).unwrap()).unwrap();
         assert_eq!(back, sample);

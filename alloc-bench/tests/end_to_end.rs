@@ -34,8 +34,8 @@ fn a_quick_run_prints_its_tables_and_writes_its_samples() {
     std::fs::remove_file(file).unwrap();
 
     let rows = report["rows"].as_array().unwrap();
-    let is_deferral = |spec: &&Spec| spec.retires == Retires::ByEach;
-    assert_eq!(rows.len(), 2 * ALL.iter().filter(|spec| !is_deferral(spec)).count());
+    let is_plain = |spec: &&Spec| spec.by_default && spec.retires != Retires::ByEach;
+    assert_eq!(rows.len(), 2 * ALL.iter().filter(is_plain).count());
     for row in rows {
         assert!(shown.contains(row["workload"].as_str().unwrap()));
         assert_eq!(row["series"].as_array().unwrap().len(), 2);
@@ -56,6 +56,8 @@ fn a_quick_run_prints_its_tables_and_writes_its_samples() {
     }
     assert!(report["deferral_goals"].as_array().unwrap().len() >= 7);
     assert!(report["memory"]["ratio"].as_f64().unwrap() > 0.0);
+    let judged: Vec<_> = report["goals"].as_array().unwrap().iter().map(|goal| goal["workload"].as_str()).collect();
+    assert!(rows.iter().all(|row| judged.contains(&row["workload"].as_str())));
     assert!(report["sources"]["files"].as_u64().unwrap() > 0);
 }
 
@@ -71,7 +73,7 @@ fn every_child_does_the_same_work() {
     for row in report["rows"].as_array().unwrap() {
         let checksum = |series: &Value| series["samples"][0]["checksum"].as_u64().unwrap();
         let checksums: Vec<u64> = row["series"].as_array().unwrap().iter().map(checksum).collect();
-        assert_eq!(checksums.len(), alloc_bench::allocators::ALL.len());
+        assert_eq!(checksums.len(), 4, "the main allocators");
         assert!(checksums.iter().all(|it| *it == checksums[0]));
     }
 }
@@ -103,6 +105,54 @@ fn the_list_needs_no_children() {
     let output = driver(&["--list"]);
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().contains("source-index"));
+}
+
+#[test]
+fn the_list_names_peers_that_are_measured_only_if_asked_for() {
+    let shown = String::from_utf8(driver(&["--list"]).stdout).unwrap();
+    assert!(shown.contains("if asked for: snmalloc"));
+}
+
+#[test]
+fn the_document_has_every_row_and_the_goals_beside_it() {
+    let file = scratch("benchmarks.md");
+    let arguments = ["--quick", "--allocator", "gracealloc,jemalloc", "--workload", "pair-64,batch-1000,first-touch"];
+    let output = driver(&[&arguments[..], &["--markdown", file.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(text.starts_with("# Benchmarks\n\nMade by `cargo run --release -p alloc-bench -- --quick"));
+    assert!(!text.contains(file.parent().unwrap().to_str().unwrap()), "no folder of this machine");
+    for (workload, threads) in [("pair-64", "1"), ("pair-64", "2"), ("batch-1000", "2"), ("first-touch", "1")] {
+        assert!(has_row(&text, workload, threads), "{workload}");
+    }
+    let timed = text.lines().find(|line| line.contains("| pair-64") && line.contains("≤ 0.60 of jemalloc"));
+    assert!(timed.is_some_and(|line| line.contains(" met") || line.contains(" missed")));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("gracealloc and its goals"));
+}
+
+#[test]
+fn whole_processes_are_timed_by_the_driver() {
+    let file = scratch("processes.json");
+    let arguments = ["--allocator", "system", "--rounds", "1", "--scale", "0.1", "--workload", "first-touch"];
+    let output = driver(&[&arguments[..], &["--json", file.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[0]["threads"].as_u64()), (1, Some(1)));
+    let sample = &rows[0]["series"][0]["samples"][0];
+    assert_eq!(sample["ops"].as_u64(), Some(4));
+    assert!(sample["elapsed_ns"].as_u64() > Some(0) && sample["cpu_ns"].as_u64() > Some(0));
+}
+
+#[test]
+#[ignore = "builds the benchmark once more, with the release profile"]
+fn a_peer_that_is_asked_for_is_built_and_measured() {
+    let arguments = ["--quick", "--allocator", "gracealloc,rusty_alloc", "--workload", "churn-16-528"];
+    let output = Command::new(env!("CARGO_BIN_EXE_alloc-bench")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("| rusty_alloc |"));
 }
 
 #[test]

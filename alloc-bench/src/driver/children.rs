@@ -1,4 +1,5 @@
-//! One child binary per allocator: built here, always with the release profile, and checked.
+//! One child binary per allocator: built here, always with the release profile, and checked. Those of the package in
+//! `peers/` only if they are asked for, in the same target folder: what both packages need is built once.
 //!
 //! The check is not pedantry. mimalloc's and snmalloc's build scripts take debug information in the profile as a wish for
 //! a slow build, so a `debug = true` anywhere would compare us with peers an order of magnitude slower than what their
@@ -9,7 +10,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use alloc_bench::allocators::Allocator;
+use alloc_bench::allocators::{Allocator, Home};
 use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::{Artifact, ArtifactDebuginfo, Message};
 
@@ -24,11 +25,11 @@ const PROFILE_VARIABLE: &str = "CARGO_PROFILE_RELEASE_DEBUG";
 pub(crate) struct Children(HashMap<&'static str, PathBuf>);
 
 impl Children {
-    /// Builds the children of the chosen allocators, or takes them from the folder that the options name.
-    pub(crate) fn ready(options: &Options) -> Result<Self> {
+    /// Builds the children of the chosen allocators below `target`, or takes them from the folder that the options name.
+    pub(crate) fn ready(options: &Options, target: &Path) -> Result<Self> {
         match &options.children_dir {
             Some(folder) => Self::find(&options.allocators(), folder),
-            None => Self::build(&options.allocators()),
+            None => Self::build(&options.allocators(), target),
         }
     }
 
@@ -51,15 +52,13 @@ impl Children {
         Ok(Self(found))
     }
 
-    fn build(allocators: &[&'static Allocator]) -> Result<Self> {
+    fn build(allocators: &[&'static Allocator], target: &Path) -> Result<Self> {
         refuse_debug(std::env::var(PROFILE_VARIABLE).ok().as_deref())?;
-        let mut command = command(allocators);
-        eprintln!("Building one program per allocator: {}", shown(&command));
-        let mut cargo = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
-        let output = cargo.stdout.take().context("cargo's output is not to be had")?;
-        let found = programs(allocators, BufReader::new(output));
-        ensure!(cargo.wait()?.success(), "the children did not build (see above)");
-        let found = found?;
+        let (here, peers): (Vec<_>, Vec<_>) = allocators.iter().partition(|allocator| allocator.home == Home::Here);
+        let mut found = HashMap::new();
+        for group in [here, peers].iter().filter(|group| !group.is_empty()) {
+            found.extend(build(group, target)?);
+        }
         for allocator in allocators {
             ensure!(found.contains_key(allocator.name), "cargo has built no {}", allocator.binary);
         }
@@ -67,16 +66,42 @@ impl Children {
     }
 }
 
-fn command(allocators: &[&Allocator]) -> Command {
+/// Builds children of one package.
+fn build(allocators: &[&'static Allocator], target: &Path) -> Result<HashMap<&'static str, PathBuf>> {
+    let mut command = command(allocators, target);
+    eprintln!("Building one program per allocator: {}", shown(&command));
+    let mut cargo = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
+    let output = cargo.stdout.take().context("cargo's output is not to be had")?;
+    let found = programs(allocators, BufReader::new(output));
+    ensure!(cargo.wait()?.success(), "the children did not build (see above){}", needs(allocators));
+    found
+}
+
+/// What may be missing if they do not build.
+fn needs(allocators: &[&Allocator]) -> String {
+    let is_cxx = |allocator: &&&Allocator| allocator.home == Home::Peers { needs_cxx: true };
+    let names: Vec<_> = allocators.iter().filter(is_cxx).map(|allocator| allocator.name).collect();
+    if names.is_empty() { String::new() } else { format!("; a C++ compiler is needed for {}", names.join(", ")) }
+}
+
+fn command(allocators: &[&Allocator], target: &Path) -> Command {
     let mut command = Command::new(machine::cargo());
-    command.current_dir(machine::package_folder());
-    command.args(["build", "--release", "--package", "alloc-bench"]);
+    command.args(["build", "--release", "--package"]);
+    if allocators.iter().all(|allocator| allocator.home == Home::Here) {
+        command.current_dir(machine::package_folder()).arg("alloc-bench");
+    } else {
+        command.current_dir(machine::peers_folder()).args(["alloc-bench-peers", "--locked"]);
+    }
     for allocator in allocators {
         command.args(["--bin", allocator.binary]);
-        command.args(allocator.feature.iter().flat_map(|&feature| ["--features", feature]));
+        command.args(feature(allocator).iter().flat_map(|&feature| ["--features", feature]));
     }
-    command.arg("--message-format=json-render-diagnostics");
+    command.env("CARGO_TARGET_DIR", target).arg("--message-format=json-render-diagnostics");
     command
+}
+
+fn feature(allocator: &Allocator) -> Option<&'static str> {
+    (allocator.home != Home::Here).then_some(allocator.name)
 }
 
 fn shown(command: &Command) -> String {
@@ -166,9 +191,25 @@ mod tests {
     }
 
     #[test]
-    fn features_are_asked_for() {
-        let extra = Allocator { name: "x", binary: "child-x", feature: Some("x"), packages: &[], is_ours: false };
-        assert!(shown(&command(&[&extra])).ends_with("--bin child-x --features x"));
+    fn peers_are_built_in_their_own_package_with_a_feature_each() {
+        let all = ["snmalloc", "rusty_alloc"].map(|name| allocators::find(name).unwrap());
+        let words = "--bin child-snmalloc --features snmalloc --bin child-rusty_alloc --features rusty_alloc";
+        assert_eq!(
+            shown(&command(&all, Path::new("/target"))),
+            format!("cargo build --release --package alloc-bench-peers --locked {words}")
+        );
+        let system = allocators::find("system").unwrap();
+        assert_eq!(
+            shown(&command(&[system], Path::new("/target"))),
+            "cargo build --release --package alloc-bench --bin child-system"
+        );
+    }
+
+    #[test]
+    fn who_needs_a_compiler_is_named() {
+        let all = ["snmalloc", "tcmalloc", "rusty_alloc"].map(|name| allocators::find(name).unwrap());
+        assert_eq!(needs(&all), "; a C++ compiler is needed for snmalloc, tcmalloc");
+        assert_eq!(needs(&all[2..]), "");
     }
 
     #[test]

@@ -1,52 +1,15 @@
-//! What `deferred_free` is to reach, and what came of it.
+//! What is to be reached, and what came of it.
 //!
-//! A goal compares it with the best peer's `defer_destroy`, or with gracealloc's own immediate free; medians of the same
-//! interleaved rounds, as everywhere.
+//! A goal bounds a figure of ours by those of peers in the same interleaved rounds: medians, as everywhere. It is judged
+//! where what it compares was measured, and left out where not.
 
-use alloc_bench::protocol::Sample;
-use alloc_bench::schemes::{DEFER_DESTROY, DEFERRED_FREE, IMMEDIATE};
-use alloc_bench::workloads::{defer_steady, kfree_twin};
+mod allocation;
+mod deferral;
+
 use serde::Serialize;
 
-use super::deferral::Row;
-use super::report::to_best;
-
-/// What is good enough.
-struct Goal {
-    workload: &'static str,
-    /// The number of threads that it is for, or any.
-    threads: Option<usize>,
-    figure: Figure,
-    most: f64,
-}
-
-/// What is compared.
-#[derive(Clone, Copy)]
-enum Figure {
-    /// Time, by that of the peer whose `defer_destroy` takes least.
-    Time,
-    /// Likewise, processor time.
-    Cpu,
-    /// Time, by that of the same allocator when it frees at once.
-    TimeOverImmediate,
-    /// Peak memory less that of the same allocator when it frees at once, in bytes.
-    PeakAboveImmediate,
-}
-
-const GOALS: &[Goal] = &[
-    steady(Some(1), Figure::Time, 0.4),
-    steady(Some(2), Figure::Time, 0.15),
-    steady(Some(1), Figure::Cpu, 0.5),
-    steady(Some(2), Figure::Cpu, 0.2),
-    steady(None, Figure::TimeOverImmediate, 1.6),
-    Goal { workload: kfree_twin::SPEC.name, threads: None, figure: Figure::PeakAboveImmediate, most: 8.0 * MIB },
-];
-
-const MIB: f64 = 1024.0 * 1024.0;
-
-const fn steady(threads: Option<usize>, figure: Figure, most: f64) -> Goal {
-    Goal { workload: defer_steady::SPEC.name, threads, figure, most }
-}
+pub(super) use self::allocation::{MEMORY_MEAN, MEMORY_WORST, of_workload, verdicts as of_rows};
+pub(super) use self::deferral::verdicts as of_deferral;
 
 /// A goal and what came of it.
 #[derive(Debug, Serialize)]
@@ -54,6 +17,8 @@ pub(crate) struct Verdict {
     pub(crate) workload: &'static str,
     pub(crate) threads: usize,
     pub(crate) what: String,
+    /// The peer in question, where it is not the best one of the run.
+    pub(crate) peer: Option<&'static str>,
     pub(crate) value: Value,
     pub(crate) goal: f64,
     pub(crate) is_met: bool,
@@ -67,78 +32,14 @@ pub(crate) enum Value {
     Ratio { value: f64, low: f64, high: f64 },
     /// May be negative.
     Bytes(f64),
+    /// Of a whole.
+    Share(f64),
 }
 
-/// Holds the rows against all goals.
-pub(crate) fn verdicts(rows: &[Row], seed: u64) -> Vec<Verdict> {
-    GOALS.iter().flat_map(|goal| rows.iter().filter_map(move |row| goal.judge(row, seed))).collect()
-}
-
-impl Goal {
-    /// `None` if the row is another workload's, or lacks what is to be compared.
-    fn judge(&self, row: &Row, seed: u64) -> Option<Verdict> {
-        let is_meant = self.workload == row.workload && self.threads.is_none_or(|threads| threads == row.threads);
-        let (what, value) = self.figure.of(row, seed).filter(|_| is_meant)?;
-        let (Value::Ratio { value: number, .. } | Value::Bytes(number)) = value;
-        let (workload, threads, goal) = (row.workload, row.threads, self.most);
-        Some(Verdict { workload, threads, what, value, goal, is_met: number <= goal })
-    }
-}
-
-impl Figure {
-    /// In words, and as a number.
-    fn of(self, row: &Row, seed: u64) -> Option<(String, Value)> {
-        let (ours, at_once) = (row.on_ours(DEFERRED_FREE)?, || row.on_ours(IMMEDIATE));
-        let (what, to) = match self {
-            Self::Time => ("time", row.group(DEFER_DESTROY)?.time.clone()?),
-            Self::Cpu => ("processor time", row.group(DEFER_DESTROY)?.cpu.clone()?),
-            Self::TimeOverImmediate => ("time", to_best(ours, &[at_once()?], Sample::ns_per_op, seed)?),
-            Self::PeakAboveImmediate => {
-                let above = ours.peak_bytes - at_once()?.peak_bytes;
-                return Some((format!("peak memory less that of {} {IMMEDIATE}", ours.allocator), Value::Bytes(above)));
-            }
-        };
-        let scheme = if matches!(self, Self::TimeOverImmediate) { IMMEDIATE } else { DEFER_DESTROY };
-        let value = Value::Ratio { value: to.ratio.value, low: to.ratio.low, high: to.ratio.high };
-        Some((format!("{what} by that of {} {scheme}", to.best_peer), value))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::deferral::tests::{FIGURES, row};
-    use super::*;
-    use alloc_bench::workloads::Spec;
-
-    fn judged(workload: &'static Spec, threads: usize) -> Vec<(String, f64, bool)> {
-        let number = |value| match value {
-            Value::Ratio { value, .. } | Value::Bytes(value) => value,
-        };
-        let verdicts = verdicts(&[row(workload, threads, FIGURES)], 1).into_iter();
-        verdicts.map(|verdict| (verdict.what, number(verdict.value), verdict.is_met)).collect()
-    }
-
-    #[test]
-    fn the_best_peer_and_our_own_immediate_free_are_the_measure() {
-        let time = |met| ("time by that of system defer_destroy".to_owned(), 0.4, met);
-        let cpu = |met| ("processor time by that of system defer_destroy".to_owned(), 0.4, met);
-        let at_once = ("time by that of gracealloc immediate".to_owned(), 1.2, true);
-        assert_eq!(judged(&defer_steady::SPEC, 1), [time(true), cpu(true), at_once.clone()]);
-        assert_eq!(judged(&defer_steady::SPEC, 2), [time(false), cpu(false), at_once.clone()]);
-        assert_eq!(judged(&defer_steady::SPEC, 3), [at_once]);
-    }
-
-    #[test]
-    fn memory_is_a_difference() {
-        let above = ("peak memory less that of gracealloc immediate".to_owned(), 2.0 * MIB, true);
-        assert_eq!(judged(&kfree_twin::SPEC, 2), [above]);
-    }
-
-    #[test]
-    fn what_was_not_measured_is_not_judged() {
-        for figures in [&FIGURES[..1], &FIGURES[1..]] {
-            let rows = [row(&defer_steady::SPEC, 1, figures), row(&kfree_twin::SPEC, 1, figures)];
-            assert!(verdicts(&rows, 1).is_empty());
+impl Value {
+    fn number(&self) -> f64 {
+        match *self {
+            Self::Ratio { value, .. } | Self::Bytes(value) | Self::Share(value) => value,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -10,8 +10,16 @@ use cargo_metadata::{Metadata, MetadataCommand};
 use serde::Serialize;
 
 /// Settings of allocators that would change what is measured.
-const TUNING: &[&str] =
-    &["GRACEALLOC_", "MALLOC_", "_RJEM_MALLOC_", "JE_MALLOC_", "MIMALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"];
+const TUNING: &[&str] = &[
+    "GRACEALLOC_",
+    "MALLOC_",
+    "_RJEM_MALLOC_",
+    "JE_MALLOC_",
+    "MIMALLOC_",
+    "TCMALLOC_",
+    "GLIBC_TUNABLES",
+    "LD_PRELOAD",
+];
 
 /// The machine and the tools.
 #[derive(Debug, Serialize)]
@@ -33,6 +41,18 @@ impl Machine {
             rustc: said_by_rustc("release:").unwrap_or_else(|_| unknown()),
         }
     }
+
+    /// The machine in one line.
+    pub(crate) fn in_words(&self) -> String {
+        let Self { processor, processors, kernel, rustc } = self;
+        let plural = if *processors == 1 { "" } else { "s" };
+        format!("{processors} processor{plural} ({processor}), Linux {}, Rust {rustc}", release(kernel))
+    }
+}
+
+/// The kernel's version without what its builder has appended.
+fn release(kernel: &str) -> &str {
+    kernel.split(|letter: char| !(letter.is_ascii_digit() || letter == '.')).next().unwrap_or_default()
 }
 
 fn unknown() -> String {
@@ -63,17 +83,26 @@ pub(crate) fn package_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What cargo knows of the workspace, for this platform only: others' packages need not be there.
-pub(crate) fn metadata() -> Result<Metadata> {
-    let mut command = MetadataCommand::new();
-    command.cargo_path(cargo()).current_dir(package_folder());
-    command.other_options(["--locked".to_owned(), "--filter-platform".to_owned(), said_by_rustc("host:")?]);
-    command.exec().context("asking cargo for the workspace's dependencies")
+/// Where the package of further peers is: a workspace of its own.
+pub(crate) fn peers_folder() -> PathBuf {
+    package_folder().join("peers")
 }
 
-/// The versions of these packages.
-pub(crate) fn versions(metadata: &Metadata, packages: impl Iterator<Item = &'static str>) -> BTreeMap<String, String> {
-    let of_package = |name: &str| metadata.packages.iter().find(|package| package.name == name);
+/// What cargo knows of the workspace in `folder`, for this platform only: others' packages need not be there.
+pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
+    let mut command = MetadataCommand::new();
+    command.cargo_path(cargo()).current_dir(folder);
+    command.other_options(["--locked".to_owned(), "--filter-platform".to_owned(), said_by_rustc("host:")?]);
+    command.exec().context("asking cargo for a workspace's dependencies")
+}
+
+/// The versions of these packages, in the first workspace that has them.
+pub(crate) fn versions(
+    workspaces: &[Metadata],
+    packages: impl Iterator<Item = &'static str>,
+) -> BTreeMap<String, String> {
+    let all = || workspaces.iter().flat_map(|metadata| &metadata.packages);
+    let of_package = |name: &str| all().find(|package| package.name == name);
     packages.filter_map(|name| Some((name.to_string(), of_package(name)?.version.to_string()))).collect()
 }
 
@@ -82,4 +111,17 @@ pub(crate) fn tuning() -> BTreeMap<String, String> {
     let is_tuning = |(name, _): &(String, String)| TUNING.iter().any(|start| name.starts_with(start));
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     std::env::vars_os().filter_map(text).filter(is_tuning).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_has_nothing_that_the_kernels_builder_has_appended() {
+        let words = |text: &str| text.to_owned();
+        let (processor, kernel, rustc) = (words("some model"), words("6.18.5-of-somebody"), words("1.95.0"));
+        let machine = Machine { processor, processors: 2, kernel, rustc };
+        assert_eq!(machine.in_words(), "2 processors (some model), Linux 6.18.5, Rust 1.95.0");
+    }
 }

@@ -5,20 +5,24 @@
 //! children    build them, one per allocator; refuse unfair profiles
 //! sources     choose the source files that real programs read
 //! contenders  who takes part: allocators, or pairs of an allocator and a scheme
-//! rounds      start the children in turn; progress
+//! rounds      whose turn it is; progress
+//! measurement starts a child, or many
 //! report      the figures, as they go into the JSON file
 //!   deferral    those of the workloads that retire objects
 //!   goals       and what they are to reach
 //! tables      the figures, as they are printed
 //!   deferral    likewise
+//! document    and all of it as a document
 //! machine     what it all ran on
 //! ```
 
 mod children;
 mod contenders;
 mod deferral;
+mod document;
 mod goals;
 mod machine;
+mod measurement;
 pub(crate) mod options;
 mod progress;
 mod report;
@@ -26,11 +30,13 @@ mod rounds;
 mod sources;
 mod tables;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use alloc_bench::allocators::Home;
 use alloc_bench::workloads::Spec;
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::Metadata;
@@ -55,12 +61,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let measured = |spec: &Spec| !contenders::of(spec, options).is_empty();
     ensure!(options.workloads().into_iter().any(measured), "these options leave nothing to measure");
-    let children = Children::ready(options)?;
-    let metadata = machine::metadata()?;
+    let metadata = machine::metadata(machine::package_folder())?;
+    let children = Children::ready(options, metadata.target_directory.as_std_path())?;
     let sources = sources(options, &metadata)?;
+    let versions = versions(options, metadata)?;
     stop_at_ctrl_c()?;
     let (rows, outcome) = rounds::run(options, &children, sources.as_ref().map(|sources| sources.list.as_path()));
-    let report = Report::new(options, &metadata, sources.map(|sources| sources.corpus), rows);
+    let report = Report::new(options, versions, sources.map(|sources| sources.corpus), rows);
     finish(options, &report)?;
     outcome?;
     Ok(if stopped() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
@@ -69,11 +76,24 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 /// Prints and writes what was measured, be it all or not.
 fn finish(options: &Options, report: &Report) -> Result<()> {
     print!("{}", tables::render(report));
-    let Some(file) = &options.json else {
+    write(options.json.as_deref(), || Ok(serde_json::to_string_pretty(report)? + "\n"))?;
+    write(options.markdown.as_deref(), || Ok(document::render(options, report)))
+}
+
+fn write(file: Option<&Path>, text: impl FnOnce() -> Result<String>) -> Result<()> {
+    let Some(file) = file else {
         return Ok(());
     };
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+    std::fs::write(file, text()?).with_context(|| format!("writing {}", file.display()))
+}
+
+/// The versions of what was measured. Further peers are in the lock file of their own workspace.
+fn versions(options: &Options, metadata: Metadata) -> Result<BTreeMap<String, String>> {
+    let mut workspaces = vec![metadata];
+    if options.allocators().iter().any(|allocator| allocator.home != Home::Here) {
+        workspaces.push(machine::metadata(&machine::peers_folder())?);
+    }
+    Ok(machine::versions(&workspaces, options.packages()))
 }
 
 /// The chosen source files and the list that names them.

@@ -2,25 +2,31 @@
 
 use std::path::PathBuf;
 
-use alloc_bench::allocators::{self, Allocator};
+use alloc_bench::allocators::{self, Allocator, Home};
 use alloc_bench::protocol::Kfree;
 use alloc_bench::schemes::{self, Named};
-use alloc_bench::workloads::{self, Spec, kfree_twin};
+use alloc_bench::workloads::{self, Measures, Spec, kfree_twin};
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 
 /// The kfree twin's parameters if none are given.
 const KFREE: Kfree = Kfree::DEFAULT;
 
-/// Compares gracealloc with other allocators. Without options: everything, in less than two minutes on two processors.
+/// Compares gracealloc with other allocators. Without options: the main peers and workloads, in less than two minutes on
+/// two processors.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Options {
-    /// Only these workloads [default: all]
+    /// Everything that --workload and --allocator do not narrow: all workloads, all allocators. Needs a C++ compiler,
+    /// and half an hour
+    #[arg(long)]
+    all: bool,
+
+    /// Only these workloads [default: the main ones, with --all every one]
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = workload_names())]
     workload: Vec<String>,
 
-    /// Only these allocators [default: all]
+    /// Only these allocators [default: the main ones, with --all every one]
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = allocator_names())]
     allocator: Vec<String>,
 
@@ -64,6 +70,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
+    /// Write every table to this file, as a document in Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+
     /// Show workloads and allocators, measure nothing
     #[arg(long)]
     pub(crate) list: bool,
@@ -80,14 +90,19 @@ pub(crate) struct Options {
 impl Options {
     /// The chosen workloads, in the registry's order.
     pub(crate) fn workloads(&self) -> Vec<&'static Spec> {
-        let chosen = |spec: &&Spec| self.workload.is_empty() || self.workload.iter().any(|name| name == spec.name);
+        let chosen = |spec: &&Spec| self.chosen(&self.workload, spec.name, spec.by_default);
         workloads::ALL.iter().filter(chosen).collect()
     }
 
     /// The chosen allocators, in the registry's order.
     pub(crate) fn allocators(&self) -> Vec<&'static Allocator> {
-        let chosen = |one: &&Allocator| self.allocator.is_empty() || self.allocator.iter().any(|name| name == one.name);
+        let chosen = |one: &&Allocator| self.chosen(&self.allocator, one.name, one.home == Home::Here);
         allocators::ALL.iter().filter(chosen).collect()
+    }
+
+    /// Whether a name is meant: it is in the list, or there is no list and it is a main one (or all are wanted).
+    fn chosen(&self, list: &[String], name: &str, by_default: bool) -> bool {
+        if list.is_empty() { self.all || by_default } else { list.iter().any(|one| one == name) }
     }
 
     /// The chosen schemes, in the registry's order.
@@ -105,6 +120,7 @@ impl Options {
     /// The numbers of threads that a workload is measured with.
     pub(crate) fn threads(&self, workload: &Spec) -> Vec<usize> {
         match self.kfree_nthreads.as_slice() {
+            _ if workload.measures != Measures::Time => vec![1],
             _ if workload.name != kfree_twin::SPEC.name => self.threads.clone(),
             [] => vec![std::thread::available_parallelism().map_or(1, usize::from)],
             chosen => chosen.to_vec(),
@@ -166,6 +182,7 @@ fn scale(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc_bench::workloads::first_touch;
 
     fn parse(line: &str) -> Result<Options, clap::Error> {
         Options::try_parse_from(["alloc-bench"].into_iter().chain(line.split_whitespace()))
@@ -176,14 +193,24 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_everything() {
+    fn the_default_is_the_main_peers_and_workloads() {
         let options = parse("").unwrap();
-        assert_eq!(options.workloads().len(), workloads::ALL.len());
-        assert_eq!(options.allocators().len(), allocators::ALL.len());
+        assert!(options.workloads().iter().all(|spec| spec.by_default));
+        let names: Vec<_> = options.allocators().iter().map(|allocator| allocator.name).collect();
+        assert_eq!(names, ["gracealloc", "jemalloc", "mimalloc", "system"]);
         assert_eq!(options.schemes().len(), schemes::ALL.len());
         assert_eq!((options.threads(pair()), options.rounds(), options.scale()), (vec![1, 2], 9, 1.0));
         assert_eq!(options.threads(&kfree_twin::SPEC).len(), 1);
+        assert_eq!(options.threads(&first_touch::SPEC), [1]);
         assert_eq!(options.kfree(), KFREE);
+    }
+
+    #[test]
+    fn all_is_what_no_list_narrows() {
+        let counts = |line| parse(line).map(|it| (it.workloads().len(), it.allocators().len())).unwrap();
+        assert_eq!(counts("--all"), (workloads::ALL.len(), allocators::ALL.len()));
+        assert_eq!(counts("--all --workload pair-64"), (1, allocators::ALL.len()));
+        assert_eq!(counts("--all --allocator snmalloc,system"), (workloads::ALL.len(), 2));
     }
 
     #[test]

@@ -1,24 +1,21 @@
 //! Starts the children in turn.
 //!
 //! Row by row, and within a row round by round. Each round measures every contender once, and each begins with another
-//! one (A B C, B C A, C A B), so that nobody is always the first. A child is a process group of its own:
-//! Ctrl-C reaches only the driver, and the measurement in progress (a fraction of a second) comes to its end.
+//! one (A B C, B C A, C A B), so that nobody is always the first.
 
 use std::collections::HashMap;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, Output};
 use std::time::Instant;
 
 use alloc_bench::protocol::{Request, Sample};
 use alloc_bench::workloads::Spec;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use super::children::Children;
 use super::contenders::{self, Contender};
 use super::options::Options;
 use super::progress::Progress;
-use super::stopped;
+use super::{measurement, stopped};
 
 /// A workload with a number of threads, and each contender's samples in the order of rounds.
 pub(crate) struct Measured {
@@ -64,7 +61,7 @@ impl Measured {
                 }
                 let request = self.request(self.series[turn].0, options, sources);
                 let (contender, samples) = &mut self.series[turn];
-                samples.push(measure(children.program(contender.allocator), &request)?);
+                samples.push(measurement::take(self.workload, children.program(contender.allocator), &request)?);
                 progress.step();
             }
             self.check()?;
@@ -116,28 +113,6 @@ fn rotated(count: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |turn| (turn + round) % count)
 }
 
-/// Runs one child.
-fn measure(program: &Path, request: &Request) -> Result<Sample> {
-    let name = program.file_name().unwrap_or_default().to_string_lossy();
-    let what = || format!("{name}, {} with {} threads", request.workload, request.threads);
-    let mut command = Command::new(program);
-    command.arg(serde_json::to_string(request)?).process_group(0);
-    let output = command.output().with_context(|| format!("starting {}", program.display()))?;
-    answer(&output).with_context(what)
-}
-
-fn answer(output: &Output) -> Result<Sample> {
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    match (output.status.code(), output.status.signal()) {
-        (Some(0), _) => serde_json::from_slice(&output.stdout).context("its answer is not a sample in JSON"),
-        (_, Some(libc::SIGALRM)) => {
-            bail!("did not finish in hundreds of times what it should take: it hangs")
-        }
-        (_, Some(signal)) => bail!("was killed by signal {signal}: {}", complaint.trim()),
-        _ => bail!("{}", complaint.trim()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,13 +121,5 @@ mod tests {
     fn each_round_begins_with_another_contender() {
         let order = |round| rotated(3, round).collect::<Vec<_>>();
         assert_eq!((order(0), order(1), order(3)), (vec![0, 1, 2], vec![1, 2, 0], vec![0, 1, 2]));
-    }
-
-    #[test]
-    fn a_child_that_fails_is_quoted() {
-        let output = Command::new("sh").args(["-c", "echo no memory >&2; exit 1"]).output().unwrap();
-        assert_eq!(answer(&output).unwrap_err().to_string(), "no memory");
-        let output = Command::new("sh").args(["-c", "kill -ALRM $$"]).output().unwrap();
-        assert!(answer(&output).unwrap_err().to_string().contains("hangs"));
     }
 }

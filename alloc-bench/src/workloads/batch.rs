@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use anyhow::Result;
 
-use super::{Passes, Retires, Setup, Spec, Worker, Workload};
+use super::{Measures, Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::heap;
 use crate::latency::Latencies;
 
@@ -15,7 +15,8 @@ use crate::latency::Latencies;
 pub const SHORT: Spec = Spec {
     name: "batch-1000",
     about: "1000 allocations of 64 B, then 1000 frees",
-    goal: Some(1.1),
+    by_default: true,
+    measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 1_000, 4_000_000),
@@ -25,7 +26,8 @@ pub const SHORT: Spec = Spec {
 pub const LONG: Spec = Spec {
     name: "batch-100000",
     about: "100,000 allocations of 64 B, then 100,000 frees",
-    goal: None,
+    by_default: true,
+    measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 100_000, 2_000_000),

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{Passes, Retires, Setup, Spec, Worker, Workload};
+use super::{Measures, Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::heap;
 use crate::latency::Latencies;
 use crate::schemes::{self, Object, Scheme};
@@ -15,7 +15,8 @@ use crate::schemes::{self, Object, Scheme};
 pub const SPEC: Spec = Spec {
     name: "defer-64",
     about: "allocate 64 B and retire it at once, in steady state",
-    goal: None,
+    by_default: true,
+    measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::ByEach,
     prepare: |setup| (setup.scheme.context("this workload needs a scheme")?.defer_steady)(setup),

@@ -9,7 +9,7 @@
 use anyhow::{Context, Result, bail};
 
 use super::defer_steady::update;
-use super::{Passes, Retires, Setup, Spec, Worker, Workload};
+use super::{Measures, Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::latency::Latencies;
 use crate::protocol::Kfree;
 use crate::schemes::{self, Counters, Object, Scheme};
@@ -18,7 +18,8 @@ use crate::schemes::{self, Counters, Object, Scheme};
 pub const SPEC: Spec = Spec {
     name: "kfree-twin",
     about: "rcuscale kfree_rcu_test: loops of allocating 24 B and retiring it at once, then the drain",
-    goal: None,
+    by_default: true,
+    measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::ByEach,
     prepare: |setup| (setup.scheme.context("this workload needs a scheme")?.kfree_twin)(setup),

@@ -13,23 +13,40 @@ use crate::protocol::Kfree;
 use crate::schemes::{self, Counters, Linked};
 
 pub mod batch;
+pub mod bleed;
+pub mod boxed;
 pub mod churn;
 pub mod defer_steady;
+pub mod first_touch;
+pub mod grow;
+pub mod idle_threads;
 pub mod kfree_twin;
+pub mod large;
 pub mod pair;
 pub mod producer_consumer;
+pub mod shrink;
 pub mod source_index;
 
 /// Every workload, in the order of the tables.
 pub static ALL: &[Spec] = &[
     pair::SPEC,
+    boxed::SPEC,
     churn::SMALL,
     churn::WIDE,
+    churn::LARGE,
+    churn::HUGE,
     batch::SHORT,
     batch::LONG,
     producer_consumer::SMALL,
     producer_consumer::LARGE,
+    bleed::SPEC,
+    grow::VECTORS,
+    grow::STRINGS,
+    large::SPEC,
+    first_touch::SPEC,
     source_index::SPEC,
+    idle_threads::SPEC,
+    shrink::SPEC,
     defer_steady::SPEC,
     kfree_twin::SPEC,
 ];
@@ -46,14 +63,27 @@ pub struct Spec {
     pub name: &'static str,
     /// One line for `--list`.
     pub about: &'static str,
-    /// The greatest ratio to the best peer that is good enough; `None`: the workload is not part of the bar.
-    pub goal: Option<f64>,
+    /// Whether it is measured unless others are asked for: those together take less than two minutes.
+    pub by_default: bool,
+    /// What of it is measured.
+    pub measures: Measures,
     /// Whether [`Setup::corpus`] must be there.
     pub needs_corpus: bool,
     /// How it gives objects back that others may see.
     pub retires: Retires,
     /// Makes it ready to run.
     pub prepare: fn(&Setup<'_>) -> Result<Box<dyn Workload>>,
+}
+
+/// What of a workload is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measures {
+    /// Time per operation, with each number of threads, and the process' peak memory.
+    Time,
+    /// Time of whole processes, by who starts them.
+    Process,
+    /// [`Workload::left_bytes`] alone: it arranges its threads and its times itself.
+    Memory,
 }
 
 /// How a workload gives objects back that others may see, and so with which schemes it is measured.
@@ -141,6 +171,11 @@ pub trait Workload: Sync {
     /// Called after the timed pass, when all workers have ended: returns when nothing waits to be given back any more.
     fn drain(&mut self) {}
 
+    /// After the timed pass: the resident memory in question, where this is what is measured.
+    fn left_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// What its scheme says of itself, at this moment.
     fn counters(&self) -> Option<Counters> {
         None
@@ -175,7 +210,8 @@ mod tests {
 
     #[test]
     fn checksums_are_the_same_in_every_run() {
-        for spec in ALL.iter().filter(|spec| spec.retires == Retires::Nothing) {
+        let is_plain = |spec: &&Spec| spec.retires == Retires::Nothing && spec.measures != Measures::Memory;
+        for spec in ALL.iter().filter(is_plain) {
             for threads in [1, 2, 3] {
                 assert_eq!(tiny(spec, threads, 5), tiny(spec, threads, 5), "{} x{threads}", spec.name);
             }
@@ -206,6 +242,15 @@ mod tests {
             if let Retires::ByFirst(names) = spec.retires {
                 assert_eq!(spec.retires.schemes().len(), names.len(), "{}", spec.name);
             }
+        }
+    }
+
+    #[test]
+    fn memory_is_told_by_those_workloads_that_measure_it() {
+        for spec in ALL.iter().filter(|spec| spec.retires == Retires::Nothing) {
+            let mut workload = (spec.prepare)(&setup(1, 0)).unwrap();
+            let is_told = measure(workload.as_mut()).left_bytes.is_some();
+            assert_eq!(is_told, spec.measures == Measures::Memory, "{}", spec.name);
         }
     }
 

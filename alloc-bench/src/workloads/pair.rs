@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use anyhow::Result;
 
-use super::{Passes, Retires, Setup, Spec, Worker, Workload};
+use super::{Measures, Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::heap;
 use crate::latency::Latencies;
 
@@ -13,7 +13,8 @@ use crate::latency::Latencies;
 pub const SPEC: Spec = Spec {
     name: "pair-64",
     about: "allocate 64 B and free it at once",
-    goal: Some(0.8),
+    by_default: true,
+    measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
     prepare,

@@ -21,7 +21,7 @@ use std::thread;
 use anyhow::Result;
 use crossbeam_utils::CachePadded;
 
-use super::{Passes, Retires, Setup, Spec, Worker, Workload};
+use super::{Measures, Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::heap;
 use crate::latency::Latencies;
 
@@ -29,7 +29,8 @@ use crate::latency::Latencies;
 pub const SMALL: Spec = Spec {
     name: "producer-consumer-64",
     about: "64 B allocated here, freed there (1: one pair, 2: both ways)",
-    goal: Some(1.0),
+    by_default: true,
+    measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 64, 2_500_000),
@@ -39,7 +40,8 @@ pub const SMALL: Spec = Spec {
 pub const LARGE: Spec = Spec {
     name: "producer-consumer-1k",
     about: "1 KiB allocated here, freed there (1: one pair, 2: both ways)",
-    goal: Some(1.0),
+    by_default: true,
+    measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 1024, 400_000),

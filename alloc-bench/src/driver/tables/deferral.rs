@@ -6,9 +6,8 @@ use alloc_bench::statistics::median;
 use alloc_bench::workloads::kfree_twin;
 use comfy_table::{CellAlignment, Table};
 
-use super::{bytes, comparison, percentiles, section, table, time};
+use super::{Section, align_figures, bytes, comparison, goals, percentiles, table, time};
 use crate::driver::deferral::{Group, Row};
-use crate::driver::goals::{Value, Verdict};
 use crate::driver::report::{Report, Series, ToBest};
 
 /// Columns that say whose line it is.
@@ -16,17 +15,25 @@ const WHOSE: [&str; 3] = ["workload", "threads", "scheme"];
 /// Columns that compare.
 const COMPARISON: [&str; 3] = ["deferred_free / best peer", "95 %", "best peer"];
 
-/// Appends all of them.
-pub(super) fn render(text: &mut String, report: &Report) {
+/// All of them; those without rows say nothing.
+pub(super) fn sections(report: &Report) -> Vec<Section> {
     let rows = &report.deferral;
-    let title = "Deferral: time per operation and thread (median of rounds ± half the middle half)";
-    let figure = |series: &Series| format!("{} ±{:.0}%", time(series.ns_per_op), series.ns_spread * 100.0);
-    section(text, title, &compared(rows, figure, |group| group.time.as_ref()));
-    let title = "Deferral: processor time per operation, the drain's included (median of rounds)";
-    section(text, title, &compared(rows, |series| time(series.cpu_ns_per_op), |group| group.cpu.as_ref()));
-    section(text, "Deferral: peak memory (resident, median of rounds)", &memory(rows));
-    section(text, "The kfree twin: all its loops, the drain after them, and single steps (medians)", &twin(rows));
-    section(text, "deferred_free and its goals", &goals(&report.deferral_goals));
+    let spread = |series: &Series| format!("{} ±{:.0}%", time(series.ns_per_op), series.ns_spread * 100.0);
+    let titles = [
+        "Deferral: time per operation and thread (median of rounds ± half the middle half)",
+        "Deferral: processor time per operation, the drain's included (median of rounds)",
+        "Deferral: peak memory (resident, median of rounds)",
+        "The kfree twin: all its loops, the drain after them, and single steps (medians)",
+        "deferred_free and its goals",
+    ];
+    let tables = [
+        compared(rows, spread, |group| group.time.as_ref()),
+        compared(rows, |series| time(series.cpu_ns_per_op), |group| group.cpu.as_ref()),
+        memory(rows),
+        twin(rows),
+        goals::table(&report.deferral_goals),
+    ];
+    titles.into_iter().zip(tables).map(|(title, table)| Section { title, table }).collect()
 }
 
 /// The allocators that were measured with any scheme.
@@ -40,7 +47,7 @@ fn columns(rows: &[Row]) -> Vec<&'static str> {
 /// A table whose first columns say whose line it is.
 fn figures(more: &[&str], after: &[&str]) -> Table {
     let mut table = table(WHOSE.iter().chain(more).chain(after).copied());
-    table.column_iter_mut().skip(WHOSE.len()).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    align_figures(&mut table, WHOSE.len());
     table
 }
 
@@ -101,21 +108,4 @@ fn twin_figures(series: &Series) -> impl Iterator<Item = String> {
     let counted =
         [of(|it| it.grace_periods).map(|count| format!("{count:.0}")), of(|it| it.peak_backlog_bytes).map(bytes)];
     times.map(|it| it.map(time)).chain(counted).map(|it| it.unwrap_or_else(|| "–".to_owned()))
-}
-
-fn goals(verdicts: &[Verdict]) -> Table {
-    let mut table = table(["workload", "threads", "figure", "", "95 %", "goal"]);
-    table.column_iter_mut().skip(3).take(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    for verdict in verdicts {
-        let (value, interval, goal) = match verdict.value {
-            Value::Ratio { value, low, high } => {
-                (format!("{value:.2}"), format!("{low:.2}–{high:.2}"), format!("{:.2}", verdict.goal))
-            }
-            Value::Bytes(value) => (bytes(value), String::new(), bytes(verdict.goal)),
-        };
-        let goal = format!("≤ {goal} {}", if verdict.is_met { "met" } else { "missed" });
-        let (workload, threads) = (verdict.workload.to_owned(), verdict.threads.to_string());
-        table.add_row([workload, threads, verdict.what.clone(), value, interval, goal]);
-    }
-    table
 }

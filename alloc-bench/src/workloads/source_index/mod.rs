@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 
 use self::index::Index;
 use self::symbols::Symbol;
-use super::{Passes, Retires, Setup, Spec, Worker, Workload};
+use super::{Measures, Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::corpus::Corpus;
 use crate::latency::Latencies;
 use crate::schemes::{DEFER_DESTROY, DEFERRED_FREE, UnderEpoch};
@@ -27,7 +27,8 @@ pub mod table;
 pub const SPEC: Spec = Spec {
     name: "source-index",
     about: "parse Rust sources with syn, publish tables of symbols, retire the old ones, look symbols up",
-    goal: Some(1.0),
+    by_default: true,
+    measures: Measures::Time,
     needs_corpus: true,
     retires: Retires::ByFirst(&[DEFERRED_FREE, DEFER_DESTROY]),
     prepare,
