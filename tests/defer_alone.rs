@@ -156,6 +156,18 @@ fn pages_never_hold_more_than_the_budget() {
     assert!(stats().inline_waits > 0, "{}", stats());
 }
 
+/// The first deferral starts the worker, which brings it back without another call of ours.
+fn one_object_comes_back_by_itself() {
+    let layout = Layout::new::<[u64; 16]>();
+    defer(alloc(layout), layout);
+    let begin = Instant::now();
+    while stats().deferred_objects != 0 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{}", stats());
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(stats().pages_recycled, 1, "{}", stats());
+}
+
 /// Without a worker callers that help, `drive` and `barrier` do all of it.
 fn everything_comes_back_without_a_worker() {
     static DROPPED: AtomicU32 = AtomicU32::new(0);
@@ -183,6 +195,7 @@ fn child() {
         Some("fork") => a_child_can_use_what_it_inherits(),
         Some("memory") => deferring_needs_no_memory(),
         Some("budget") => pages_never_hold_more_than_the_budget(),
+        Some("first") => one_object_comes_back_by_itself(),
         Some("worker") => everything_comes_back_without_a_worker(),
         task => panic!("no task {task:?}"),
     }
@@ -205,6 +218,11 @@ fn deferral_needs_no_memory() {
 #[test]
 fn the_budget_holds_at_its_edge() {
     passes_alone("budget");
+}
+
+#[test]
+fn the_first_deferral_starts_the_worker() {
+    passes_alone("first");
 }
 
 #[test]

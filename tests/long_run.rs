@@ -8,6 +8,7 @@ use gracealloc::{Config, GraceAlloc, atomic_section, configure, stats, trim, usa
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
+use std::time::{Duration, Instant};
 
 const SMALL: Layout = Layout::new::<[u64; 8]>();
 const UNIT: Layout = Layout::new::<[u8; 32 << 10]>();
@@ -33,10 +34,11 @@ fn stay_on(cpu: usize) {
     }
 }
 
-/// Bytes of address space.
-fn address_space() -> usize {
+/// Bytes of address space, and of those in memory.
+fn address_space() -> (usize, usize) {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    text.split_whitespace().next().unwrap().parse::<usize>().unwrap() * 4096
+    let mut pages = text.split_whitespace().map(|number| number.parse::<usize>().unwrap());
+    (pages.next().unwrap() * 4096, pages.next().unwrap() * 4096)
 }
 
 /// Magazines travel from the CPU that frees in atomic context to the one that allocates.
@@ -138,12 +140,28 @@ fn a_forked_child_is_not_left_with_what_others_were_doing() {
     configure(Config::new().reserve_bytes(64 << 10)).unwrap();
 }
 
+/// A program that had its peak goes on with what its caches can do.
+fn what_a_peak_leaves_decays() {
+    configure(Config::new().decay(Duration::from_millis(10))).unwrap();
+    let peak: Vec<_> = (0..2000).map(|_| alloc(UNIT)).collect();
+    // SAFETY: blocks of that size, ours.
+    peak.iter().for_each(|&p| unsafe { p.write_bytes(1, UNIT.size()) });
+    let (before, begin) = (address_space().1, Instant::now());
+    peak.into_iter().for_each(|p| free(p, UNIT));
+    while address_space().1 + (32 << 20) > before {
+        let few: Vec<_> = (0..600).map(|_| alloc(SMALL)).collect();
+        few.into_iter().for_each(|p| free(p, SMALL));
+        assert!(begin.elapsed() < Duration::from_secs(20), "{} of {before} bytes: {}", address_space().1, stats());
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// A growing vector gets the memory that the caches hold.
 fn realloc_gives_back_what_is_cached_before_it_fails() {
     let objects: Vec<_> = (0..2_000_000).map(|_| alloc(SMALL)).collect();
     objects.into_iter().for_each(|p| free(p, SMALL));
     let ptr = alloc(LARGE);
-    let limit = (address_space() + (40 << 20)) as u64;
+    let limit = (address_space().0 + (40 << 20)) as u64;
     // SAFETY: this process's own limit.
     unsafe { libc::setrlimit(libc::RLIMIT_AS, &libc::rlimit { rlim_cur: limit, rlim_max: limit }) };
     // SAFETY: allocated with that layout.
@@ -157,6 +175,7 @@ fn child() {
         Some("magazines") => magazines_do_not_pile_up_where_they_are_emptied(),
         Some("usable") => usable_size_may_race_with_segments_that_go(),
         Some("fork") => a_forked_child_is_not_left_with_what_others_were_doing(),
+        Some("peak") => what_a_peak_leaves_decays(),
         Some("realloc") => realloc_gives_back_what_is_cached_before_it_fails(),
         task => panic!("no task {task:?}"),
     }
@@ -180,6 +199,11 @@ fn usable_size_may_race_with_trim() {
 #[test]
 fn forked_children_have_their_reserve_and_their_slots() {
     passes_alone("fork");
+}
+
+#[test]
+fn peaks_decay() {
+    passes_alone("peak");
 }
 
 #[test]

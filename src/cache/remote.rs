@@ -146,9 +146,9 @@ pub(crate) fn reclaim() -> usize {
     slab::purge()
 }
 
-/// Notes that this thread's cell had a slow path now.
-pub(super) fn note_active() {
-    slots::note_slow_path(slots::cell(), PASSES.load(Relaxed));
+/// Notes that this thread's cell had a slow path now; returns its how many-th.
+pub(super) fn note_active() -> u64 {
+    slots::note_slow_path(slots::cell(), PASSES.load(Relaxed))
 }
 
 /// After a decay pass: empties the slots of cells that had no slow path for several passes. A CPU that went offline, or

@@ -22,18 +22,24 @@ static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);
 /// How long a refill that found no memory holds the next one off.
 const BACK_OFF_MS: u64 = 100;
 
+/// In so many exchanges on a CPU one asks whether a decay period is over: a look at the clock costs as much as one.
+const EXCHANGES: u64 = 16;
+
 /// At the start of every exchange: what cannot wait.
 pub(super) fn before(slow: &SlowPath) {
-    remote::note_active();
+    let nth = remote::note_active();
     if slow.may_block() {
         if slab::marks::pending() {
             slab::marks::apply();
         }
         refill_if_low();
+        if nth.is_multiple_of(EXCHANGES) {
+            decay(slow);
+        }
     }
 }
 
-/// On the rarer paths that reach the spans or the backing: decay, if a period is over.
+/// Also on the rarer paths that reach the spans or the backing: decay, if a period is over.
 pub(crate) fn decay(slow: &SlowPath) {
     if slow.may_block() && slab::decay_if_due() {
         remote::reclaim_idle();

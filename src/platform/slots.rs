@@ -263,12 +263,13 @@ const _: () = assert!(CELL_BYTES == 1 << rseq::CELL_SHIFT);
 const ACTIVE: Slot = Slot::new(CELL_BYTES / 8 - 1);
 const SLOW_PATHS: Slot = Slot::new(CELL_BYTES / 8 - 2);
 
-/// Counts a slow path of the cell, and notes that the cell is active now. Two at once may count as one: the exact number is
-/// not worth a locked instruction.
-pub(crate) fn note_slow_path(cell: u32, now: u32) {
-    let count = count(cell);
-    count.store(count.load(Relaxed) + 1, Relaxed);
+/// Counts a slow path of the cell, and notes that the cell is active now; returns the count. Two at once may count as one:
+/// the exact number is not worth a locked instruction.
+pub(crate) fn note_slow_path(cell: u32, now: u32) -> u64 {
+    let nth = slow_paths(cell) + 1;
+    count(cell).store(nth, Relaxed);
     note_active(cell, now);
+    nth
 }
 
 /// Slow paths of the cell so far.

@@ -270,6 +270,25 @@ mod tests {
         }
     }
 
+    /// A barrier takes marks without popping their segment: marked again, it must not be listed twice, in a circle.
+    #[test]
+    fn a_segment_on_the_stack_stays_listed() {
+        let class = SizeClass::of(Layout::new::<[u64; 30]>()).unwrap(); // this test's alone
+        let mut taken = Vec::new();
+        for everywhere in [true, false].repeat(10) {
+            let (object, _) = super::super::take_one(class).unwrap();
+            DEFERRED.set(class, object);
+            take_deferred(everywhere, |_, object| {
+                taken.push(object);
+                true
+            });
+            let segment = span::locate(object).unwrap().0.segment;
+            let listed = segment.deferred_marks.listed.load(Relaxed);
+            assert_eq!(listed, DEFERRED.is_pending(), "everywhere: {everywhere}");
+        }
+        taken.into_iter().for_each(|object| super::super::put_one(class, object));
+    }
+
     #[test]
     fn no_mark_is_missed_while_marks_are_applied() {
         let (rounds, last) = (Rounds::default(), if cfg!(miri) { 5 } else { 5_000 });
