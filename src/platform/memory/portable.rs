@@ -49,6 +49,7 @@ pub(crate) unsafe fn purge(_start: *mut u8, _bytes: usize) -> bool {
 pub(crate) unsafe fn populate(_start: *mut u8, _bytes: usize) {}
 
 /// Nothing is known of the system allocator.
+#[cfg(not(feature = "jemalloc"))] // else nothing of ours is there
 pub(crate) fn trim_library() {}
 
 /// The page size in bytes.

@@ -83,6 +83,7 @@ pub(crate) unsafe fn populate(start: *mut u8, bytes: usize) {
 }
 
 /// Has the C library's allocator give back what it keeps unused, where it knows how.
+#[cfg(not(feature = "jemalloc"))] // else nothing of ours is there
 pub(crate) fn trim_library() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: takes a number; locks, and does not call us.
