@@ -13,6 +13,7 @@ macro_rules! at_load {
         #[used]
         #[unsafe(link_section = "__DATA,__mod_init_func")]
         static AT_LOAD: extern "C" fn() = $function;
+        const _: extern "C" fn() = $function; // used everywhere, as far as the compiler is concerned
     };
 }
 
