@@ -191,6 +191,19 @@ fn a_choice_that_leaves_nobody_is_a_clear_error() {
 }
 
 #[test]
+fn a_file_that_cannot_be_written_is_an_error_before_anything_is_measured() {
+    let folder = scratch("folder");
+    let inside = folder.join("deep/report.md");
+    let made = driver(&["--quick", "--workload", "pair-64", "--markdown", inside.to_str().unwrap()]);
+    assert!(made.status.success() && inside.is_file(), "the folder is made");
+    let refused = driver(&["--markdown", inside.join("below-a-file").to_str().unwrap()]); // minutes, if it were measured
+    let complaint = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && complaint.contains("writing"), "{complaint}");
+    assert!(refused.stdout.is_empty());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_folder_without_children_is_a_clear_error() {
     let output =
         Command::new(env!("CARGO_BIN_EXE_alloc-bench")).args(["--quick", "--children-dir", "/nonexistent"]).output();

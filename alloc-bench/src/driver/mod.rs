@@ -61,6 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let measured = |spec: &Spec| !contenders::of(spec, options).is_empty();
     ensure!(options.workloads().into_iter().any(measured), "these options leave nothing to measure");
+    [&options.json, &options.markdown].into_iter().flatten().try_for_each(|file| prepare(file))?;
     let metadata = machine::metadata(machine::package_folder())?;
     let children = Children::ready(options, metadata.target_directory.as_std_path())?;
     let sources = sources(options, &metadata)?;
@@ -71,6 +72,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     finish(options, &report)?;
     outcome?;
     Ok(if stopped() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// Makes a file's folder, and finds out before minutes of measuring whether it can be written.
+fn prepare(file: &Path) -> Result<()> {
+    let to_write = || format!("writing {}", file.display());
+    std::fs::create_dir_all(file.parent().unwrap_or(file)).with_context(to_write)?;
+    std::fs::File::options().append(true).create(true).open(file).with_context(to_write)?;
+    Ok(())
 }
 
 /// Prints and writes what was measured, be it all or not.
