@@ -22,7 +22,7 @@ static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);
 /// How long a refill that found no memory holds the next one off.
 const BACK_OFF_MS: u64 = 100;
 
-/// In so many exchanges on a CPU one asks whether a decay period is over: a look at the clock costs as much as one.
+/// In so many exchanges on a CPU one asks whether a decay period is over: a look at the clock is not free.
 const EXCHANGES: u64 = 16;
 
 /// At the start of every exchange: what cannot wait.

@@ -10,7 +10,7 @@
 //!
 //! Under load callers push grace periods on themselves: a worker alone competes with them for a CPU, and grace periods
 //! would take scheduler slices. Readers cannot, and hurry the worker instead, many times in a drain delay: what costs a
-//! membarrier or looks at every CPU is not done for them.
+//! membarrier is not done for them.
 //!
 //! It is started and woken in preemptible context only. Atomic callers leave what they have; it looks once a second.
 

@@ -159,6 +159,9 @@ impl Run {
     /// Sets the free bits of a word.
     fn write(&mut self) {
         let (at, word, bits) = (self.at, self.word, core::mem::take(&mut self.bits));
+        if bits == 0 {
+            return; // the cursor stays: nothing is free here
+        }
         let free = at.segment.free.word(at.unit, word);
         let twice = bits & (free.load(Relaxed) | marks::marked(at, word));
         if twice != 0 {

@@ -48,6 +48,7 @@ fn corrupt(what: &str, ptr: *mut u8, class: Option<SizeClass>) -> ! {
 /// Fills an owned, empty magazine up to `want` objects, which are handed out from the lowest address up; returns how many
 /// there are now.
 pub(crate) fn fill(class: SizeClass, magazine: &Magazine, want: usize) -> usize {
+    let want = want.min(magazine.capacity() as usize); // what has no room would be lost
     magazine.fill(want, |filler| {
         bin::take(class, want, |object, _| filler.put(object));
     });
