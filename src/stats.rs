@@ -20,6 +20,9 @@ pub struct Stats {
     /// Bytes in use by the program: objects of the classes, and large objects as they were asked for.
     pub live_bytes: u64,
     /// Bytes of objects that wait for a grace period in pages (open ones, too), and of deferred large objects.
+    ///
+    /// A page that somebody moves at this moment, from its slot to a queue say, is in no figure or in two: that this is 0
+    /// does not say that nothing is pending. [`barrier`](crate::barrier) waits for such pages, too.
     pub deferred_bytes: u64,
     /// How many objects these are.
     pub deferred_objects: u64,

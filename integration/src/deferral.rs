@@ -1,8 +1,10 @@
 //! Blocks that are deferred, and what is pending of them.
 
 use std::alloc::Layout;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::{Block, View, fatal};
+use crate::{Block, View, fatal, require};
 
 /// Allocates a block and defers it; what readers from before still see of it.
 pub fn defer(layout: Layout, id: u64) -> View {
@@ -18,4 +20,19 @@ pub fn defer(layout: Layout, id: u64) -> View {
 pub fn pending() -> u64 {
     let stats = gracealloc::stats();
     stats.deferred_objects + stats.marked_objects
+}
+
+/// Ends the process with a message unless so many objects are pending within `limit`. What the worker has in hand is in no
+/// figure for a moment, so this asks again and again.
+pub fn all_pending(objects: u64, limit: Duration) {
+    let start = Instant::now();
+    while pending() != objects {
+        require!(
+            start.elapsed() < limit,
+            "{} objects are pending and not {objects}: {:?}",
+            pending(),
+            gracealloc::stats()
+        );
+        thread::yield_now();
+    }
 }

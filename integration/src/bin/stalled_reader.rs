@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use crossbeam_epoch as epoch;
 use fastrand::Rng;
 use gracealloc::{Config, Context, GraceAlloc, Stats};
-use integration::{Block, Ledger, Summary, View, fatal, random, require};
+use integration::{Block, Ledger, Summary, View, deferral, fatal, random, require};
 
 #[global_allocator]
 static GLOBAL: GraceAlloc = GraceAlloc;
@@ -210,19 +210,9 @@ fn compare(elapsed: Duration, preemptible: Bytes, others: Bytes) -> (Bytes, Byte
     (pending, bound)
 }
 
-/// All that was ever deferred is pending: the reader is inside. (Pages that the worker has in hand are not counted, so it
-/// is asked again.)
+/// All that was ever deferred is pending: the reader is inside.
 fn compare_objects() {
-    let start = Instant::now();
-    loop {
-        let stats = gracealloc::stats();
-        let (pending, deferred) = (stats.deferred_objects + stats.marked_objects, IDS.load(Relaxed));
-        if pending == deferred {
-            return;
-        }
-        require!(start.elapsed() < LATE, "{pending} objects are pending and not {deferred}: {stats:?}");
-        thread::yield_now();
-    }
+    deferral::all_pending(IDS.load(Relaxed), LATE);
 }
 
 /// Defers as a reader and in an atomic section, with the budget spent; returns how many objects were marked.
