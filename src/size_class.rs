@@ -40,8 +40,9 @@ static SIZES: [u16; CLASSES] = {
     sizes
 };
 
-/// The class of each size, by `(size - 1) / STEP`.
-static BY_SIZE: [u8; LARGEST / STEP] = {
+/// The class of each size, by `(size - 1) / STEP`. A constant, so that each program part that allocates has a copy of these
+/// 2 KiB right beside its code: a static of this crate is found through the global offset table, one load later.
+const BY_SIZE: &[u8; LARGEST / STEP] = &{
     let mut table = [0u8; LARGEST / STEP];
     let mut class = 1;
     let mut step = 0;

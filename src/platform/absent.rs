@@ -3,21 +3,26 @@
 
 pub(super) mod rseq {
     use crate::platform::Magazine;
-    use core::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32};
+    use core::sync::atomic::{AtomicIsize, AtomicPtr};
 
     pub(in crate::platform) const CELL_SHIFT: u32 = 12;
+    pub(in crate::platform) const OUTSIDE: usize = 0;
 
     pub(in crate::platform) struct Ready {
         pub(in crate::platform) base: AtomicPtr<u8>,
         pub(in crate::platform) offset: AtomicIsize,
-        pub(in crate::platform) cpus: AtomicU32,
+    }
+
+    static READY: Ready = Ready { base: AtomicPtr::new(core::ptr::null_mut()), offset: AtomicIsize::new(0) };
+
+    pub(in crate::platform) fn ready() -> &'static Ready {
+        &READY
     }
 
     #[expect(dead_code, reason = "nothing here reads it")]
     pub(in crate::platform) struct Access {
         pub(in crate::platform) slot: *mut u8,
         pub(in crate::platform) offset: isize,
-        pub(in crate::platform) ready: &'static Ready,
     }
 
     /// No C library here registers areas.
@@ -45,6 +50,7 @@ pub(super) mod rseq {
     /// - None; `unsafe` for the sake of the signature.
     pub(in crate::platform) unsafe fn replace(
         _access: Access,
+        _cpus: u32,
         _expected: *mut Magazine,
         _new: *mut Magazine,
     ) -> *mut Magazine {

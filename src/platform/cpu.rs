@@ -1,7 +1,8 @@
 //! How many CPUs there can ever be.
 //!
 //! CPU numbers may have gaps and CPUs may be added while the process runs, so per-CPU arrays are sized by the highest
-//! *possible* number, not by how many are online.
+//! *possible* number, not by how many are online. That number is read from a file, which a sandbox may forge, and checked
+//! against the mask of the CPUs that this thread may use.
 
 use super::file;
 
@@ -10,7 +11,36 @@ const MOST: u32 = 1 << 16;
 
 /// One more than the highest possible CPU number; at least 1.
 pub(super) fn possible() -> u32 {
-    from_kernel().unwrap_or_else(configured).clamp(1, MOST)
+    let said = from_kernel().unwrap_or_else(configured);
+    said.max(allowed().map_or(1, |mask| mask.cpus)).clamp(1, MOST)
+}
+
+/// A bound that no CPU number of this kernel reaches: the bits of its CPU masks. `None` where it does not tell.
+pub(super) fn numbers() -> Option<u32> {
+    allowed().map(|mask| mask.bits)
+}
+
+/// The CPUs that this thread may run on.
+struct Allowed {
+    /// One more than the highest of them.
+    cpus: u32,
+    /// Of the kernel's mask, set or not.
+    bits: u32,
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+fn allowed() -> Option<Allowed> {
+    let mut mask = [0u64; 128];
+    // SAFETY: the kernel writes at most that many bytes, and returns how many its masks have (libc's wrapper does not).
+    let bytes = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&mask), mask.as_mut_ptr()) };
+    let word = mask.iter().rposition(|&word| word != 0)?;
+    let cpus = (word as u32 + 1) * 64 - mask[word].leading_zeros();
+    Some(Allowed { cpus, bits: u32::try_from(bytes).ok()? * 8 })
+}
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn allowed() -> Option<Allowed> {
+    None
 }
 
 fn from_kernel() -> Option<u32> {
@@ -51,5 +81,11 @@ mod tests {
     #[test]
     fn there_is_at_least_one_cpu() {
         assert!(possible() >= 1);
+    }
+
+    #[test]
+    fn the_kernel_bounds_what_the_file_says() {
+        assert!(numbers().is_none_or(|numbers| numbers >= possible()));
+        assert!(allowed().is_none_or(|mask| (1..=possible()).contains(&mask.cpus)));
     }
 }

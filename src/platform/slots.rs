@@ -1,23 +1,26 @@
 //! Slots: per-CPU cells that each hold one magazine, and the choice of how they are worked on.
 //!
 //! ```text
-//!   region   cell of CPU 0        cell of CPU 1              extra cell
-//!            +----------------+   +----------------+         +----------------+
-//!            | main   [class] |   | main   [class] |   ...   | main   [class] |
-//!            | spare  [class] |   | spare  [class] |         | spare  [class] |
-//!            +----------------+   +----------------+         +----------------+
+//!   region   extra cell           outside, -2 and -1    cell of CPU 0        cell of CPU 1
+//!            +----------------+   +----------------+    +----------------+   +----------------+
+//!            | main   [class] |   | EMPTY          | x2 | main   [class] |   | main   [class] |  ...
+//!            | spare  [class] |   | EMPTY          |    | spare  [class] |   | spare  [class] |
+//!            +----------------+   +----------------+    +----------------+   +----------------+
 //!            4096 bytes each; a slot is one word, the address of a magazine, never null
 //! ```
 //!
 //! The mode is chosen once per process: restartable sequences if glibc registered them *and* the kernel accepted the
-//! registration of membarrier's matching command, else the try-lock of `locked`. In the first mode a thread whose CPU
-//! number is out of range (no registration, a number above the highest possible one) works on the extra cell under
-//! that cell's locks; in the second the cells are shards and each thread keeps one.
+//! registration of membarrier's matching command, else the try-lock of `locked`. In the first mode a thread without a CPU
+//! number finds nothing and no room in the cells outside, which stay EMPTY for ever, and then works on the extra cell under
+//! that cell's locks; in the second the cells are shards, each thread keeps one, and the others are not there.
 //!
-//! The fast paths read `READY` and nothing else that is shared; it is written once, alone on its cache lines.
+//! The fast paths read `Ready` and nothing else that is shared; it is written once, alone on its cache lines.
 //!
-//! Invariant: every slot of the region holds a magazine that may be dereferenced from the moment `READY` or the mode
-//! is visible; magazines are type-stable, so this stays true for whatever pointer a section reads.
+//! Invariants:
+//! - Every slot of the region holds a magazine that may be dereferenced from the moment `Ready` or the mode is visible;
+//!   magazines are type-stable, so this stays true for whatever pointer a section reads.
+//! - No CPU number that the kernel can give leads out of the region. One above the highest possible (which the kernel
+//!   promises never to give) leads to an untouched cell, whose null ends the process.
 
 use super::fatal::fatal;
 use super::locked::{self, Pop, Push, Replace};
@@ -29,7 +32,7 @@ use super::sync::{
 use super::{cpu, membarrier, memory, rseq};
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use once_cell::race::OnceRef;
 
 /// Bytes from one cell to the next.
@@ -47,10 +50,6 @@ impl Slot {
         Self((n * 8) as u16)
     }
 }
-
-/// What the fast paths read; `base` is null until, and unless, restartable sequences are chosen.
-static READY: rseq::Ready =
-    rseq::Ready { base: AtomicPtr::new(ptr::null_mut()), offset: AtomicIsize::new(0), cpus: AtomicU32::new(0) };
 
 /// The region with its geometry, once per process.
 static REGION: OnceRef<'static, Region> = OnceRef::new();
@@ -73,14 +72,17 @@ pub(crate) enum Mode {
 }
 
 struct Region {
+    /// The first CPU's cell, or the first shard.
     base: *mut u8,
+    /// The extra cell where there is one, else null.
+    extra: *mut u8,
     cells: u32,
     mode: Mode,
     /// Distance of the rseq area from the thread pointer, where that is the mode.
     offset: isize,
 }
 
-// SAFETY: fixed after construction; what `base` points to is made of atomics.
+// SAFETY: fixed after construction; what it points to is made of atomics.
 unsafe impl Sync for Region {}
 
 /// Sets the region up if that has not happened. False when there is no memory for it.
@@ -88,7 +90,7 @@ unsafe impl Sync for Region {}
 /// `slots`: how many each cell has; `shards`: cells of the fallback, 0 for one per possible CPU; `want_rseq`: false keeps
 /// the fallback. Threads may race through here; all get the winner's region. Nothing blocks.
 pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
-    debug_assert!(slots < CELL_BYTES / 8 - 1, "the last two words are no slots");
+    debug_assert!(slots * 8 + size_of::<Region>() <= SLOW_PATHS.0 as usize, "no room for all that a cell holds");
     if REGION.get().is_some() {
         return true;
     }
@@ -100,41 +102,50 @@ pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
     true
 }
 
-/// Maps a region, every slot EMPTY (and the rest of a cell untouched). Its description stands in the page behind the last
-/// cell.
+/// Maps a region, every slot EMPTY (and the rest of a cell untouched). Its description stands in the first cell, behind the
+/// slots.
 fn build(slots: usize, shards: u32, want_rseq: bool) -> Option<&'static Region> {
-    let cpus = cpu::possible();
-    let offset = if want_rseq { rseq_offset() } else { None };
-    let mode = if offset.is_some() { Mode::Rseq } else { Mode::Locked };
-    let cells = match (mode, shards) {
-        (Mode::Rseq, _) => cpus + 1, // and the extra cell
-        (Mode::Locked, 0) => cpus,
-        (Mode::Locked, n) => n,
-    };
-    let bytes = cells as usize * CELL_BYTES;
-    let base = memory::map(bytes + CELL_BYTES)?.as_ptr();
-    for n in (0..bytes / 8).filter(|n| n % (CELL_BYTES / 8) < slots) {
+    let sections = if want_rseq { sections() } else { None };
+    let front = if sections.is_some() { 1 + rseq::OUTSIDE } else { 0 };
+    let cells = if sections.is_some() || shards == 0 { cpu::possible() } else { shards };
+    let reserved = sections.as_ref().map_or(cells, |known| known.numbers.max(cells));
+    let start = memory::map((front + reserved as usize) * CELL_BYTES)?.as_ptr();
+    for n in (0..(front + cells as usize) * CELL_BYTES / 8).filter(|n| n % (CELL_BYTES / 8) < slots) {
         // SAFETY: inside the mapping just made, which nobody else knows yet.
-        unsafe { base.cast::<AtomicPtr<Magazine>>().add(n).write(AtomicPtr::new(empty())) };
+        unsafe { start.cast::<AtomicPtr<Magazine>>().add(n).write(AtomicPtr::new(empty())) };
     }
-    // SAFETY: the page behind the cells is part of the mapping, aligned, and never unmapped.
+    // SAFETY: the first cell has room behind its slots, see `init`; aligned, and never unmapped.
     unsafe {
-        let region = base.add(bytes).cast::<Region>();
-        region.write(Region { base, cells, mode, offset: offset.unwrap_or(0) });
+        let (base, region) = (start.add(front * CELL_BYTES), start.add(slots * 8).cast::<Region>());
+        region.write(match sections {
+            Some(Sections { offset, .. }) => Region { base, extra: start, cells: cells + 1, mode: Mode::Rseq, offset },
+            None => Region { base, extra: ptr::null_mut(), cells, mode: Mode::Locked, offset: 0 },
+        });
         Some(&*region)
     }
 }
 
 fn publish(region: &Region) {
     if region.mode == Mode::Rseq {
-        READY.offset.store(region.offset, Relaxed);
-        READY.cpus.store(region.cells - 1, Relaxed);
-        READY.base.store(region.base, Release); // Release: pairs with the Acquire in `access`
+        let ready = rseq::ready();
+        ready.offset.store(region.offset, Relaxed);
+        ready.base.store(region.base, Release); // Release: pairs with the Acquire in `access`
     }
 }
 
-fn rseq_offset() -> Option<isize> {
-    rseq::area_offset().filter(|_| membarrier::register())
+/// What sections need to know of this process.
+struct Sections {
+    /// Distance of the rseq area from the thread pointer.
+    offset: isize,
+    /// No CPU number reaches it.
+    numbers: u32,
+}
+
+/// `None` where sections cannot be used.
+fn sections() -> Option<Sections> {
+    let offset = rseq::area_offset()?;
+    let numbers = cpu::numbers()?;
+    membarrier::register().then_some(Sections { offset, numbers })
 }
 
 /// The magazine that stands in a slot which has none.
@@ -160,7 +171,7 @@ pub(crate) fn cells() -> u32 {
 #[inline(always)]
 pub(crate) unsafe fn pop(slot: Slot) -> *mut u8 {
     match access(slot) {
-        // SAFETY: READY describes the region, whose slots all hold magazines.
+        // SAFETY: `Ready` describes the region, whose slots all hold magazines.
         Some(access) => unsafe { rseq::pop(access) },
         None => ptr::null_mut(),
     }
@@ -173,7 +184,7 @@ pub(crate) unsafe fn pop(slot: Slot) -> *mut u8 {
 #[inline(always)]
 pub(crate) unsafe fn push(slot: Slot, object: *mut u8) -> bool {
     match access(slot) {
-        // SAFETY: READY describes the region, whose slots all hold magazines.
+        // SAFETY: `Ready` describes the region, whose slots all hold magazines.
         Some(access) => unsafe { rseq::push(access, object) },
         None => false,
     }
@@ -181,12 +192,10 @@ pub(crate) unsafe fn push(slot: Slot, object: *mut u8) -> bool {
 
 #[inline(always)]
 fn access(slot: Slot) -> Option<rseq::Access> {
-    let base = READY.base.load(Acquire); // Acquire: pairs with the Release in `publish`
-    (!base.is_null()).then(|| rseq::Access {
-        slot: base.wrapping_add(slot.0 as usize),
-        offset: READY.offset.load(Relaxed),
-        ready: &READY,
-    })
+    let ready = rseq::ready();
+    let base = ready.base.load(Acquire); // Acquire: pairs with the Release in `publish`
+    (!base.is_null())
+        .then(|| rseq::Access { slot: base.wrapping_add(slot.0 as usize), offset: ready.offset.load(Relaxed) })
 }
 
 /// The pop for slow paths, which run because the fast one found nothing: where sections are in use that stands, else the
@@ -218,8 +227,8 @@ pub(crate) fn replace(slot: Slot, expected: *mut Magazine, new: *mut Magazine) -
     match seat() {
         Seat::Section => {
             let Some(access) = access(slot) else { return Replace::Changed };
-            // SAFETY: READY describes the region; the caller owns `new`.
-            match unsafe { rseq::replace(access, expected, new) } {
+            // SAFETY: `Ready` describes the region; the caller owns `new`.
+            match unsafe { rseq::replace(access, cells() - 1, expected, new) } {
                 seen if seen == expected => Replace::Done,
                 _ => Replace::Changed,
             }
@@ -298,9 +307,13 @@ fn active(cell: u32) -> &'static AtomicU32 {
 }
 
 fn word(cell: u32, slot: Slot) -> &'static AtomicPtr<Magazine> {
-    let Some(Region { base, .. }) = REGION.get() else { fatal("slots are used before init", ptr::null(), None) };
+    let Some(region) = REGION.get() else { fatal("slots are used before init", ptr::null(), None) };
+    let is_extra = region.mode == Mode::Rseq && cell + 1 == region.cells;
     // SAFETY: `cell` is below the number of cells and the slot inside the cell; the region is never unmapped.
-    unsafe { &*base.add(cell as usize * CELL_BYTES + slot.0 as usize).cast() }
+    unsafe {
+        let start = if is_extra { region.extra } else { region.base.add(cell as usize * CELL_BYTES) };
+        &*start.add(slot.0 as usize).cast()
+    }
 }
 
 /// The magazine in the slot of any cell at this moment; its count may be read as a hint.

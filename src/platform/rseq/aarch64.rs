@@ -1,6 +1,6 @@
 //! The sections for aarch64. Each instruction carries its meaning; the parent module has the rules.
 
-use super::{Access, CPUS, OUT_OF_RANGE};
+use super::{Access, OUT_OF_RANGE, READY, Ready};
 use crate::platform::magazine::{HEADER_BYTES, Magazine};
 use core::arch::asm;
 
@@ -22,11 +22,7 @@ macro_rules! section {
             "adrp {t}, 77b\n",
             "add {t}, {t}, :lo12:77b\n",
             "str {t}, [{area}, #8]\n",              // area.rseq_cs = &descriptor
-            "22: ldr {t:w}, [{area}, #4]\n",        // cpu = area.cpu_id
-            "ldr {k:w}, [{ready}, #{cpus}]\n",
-            "cmp {t:w}, {k:w}\n",
-            "b.hs 88f\n",                           // no cell for this CPU
-            "add {t}, {slot}, {t}, lsl #12\n",      // its slot, see CELL_SHIFT
+            "22: ldrsw {t}, [{area}, #4]\n",        // cpu = area.cpu_id
             $($body, "\n",)*
             "33:\n",                                // end: the instruction after the commit
         )
@@ -35,7 +31,7 @@ macro_rules! section {
 
 const _: () = assert!(super::CELL_SHIFT == 12);
 
-/// Takes the newest object of the slot's magazine; null when it is empty or this CPU has no cell.
+/// Takes the newest object of the slot's magazine; null when it is empty or this thread has no CPU number.
 ///
 /// # Safety
 /// - `access` describes the region, and every slot in it holds a magazine.
@@ -48,6 +44,7 @@ pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
         asm!(
             concat!(
                 section!(
+                    "add {t}, {slot}, {t}, lsl #12",        // the slot in its cell, see CELL_SHIFT
                     "ldr {m}, [{t}]",                       // magazine = cell.slot
                     "ldr {k:w}, [{m}]",                     // k = magazine.count
                     "cbz {k:w}, 88f",                       // empty
@@ -63,8 +60,6 @@ pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
             ),
             slot = in(reg) access.slot,
             area = in(reg) thread_pointer().wrapping_offset(access.offset),
-            ready = in(reg) access.ready,
-            cpus = const CPUS,
             result = out(reg) object,
             t = out(reg) _,
             m = out(reg) _,
@@ -76,7 +71,7 @@ pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
     object
 }
 
-/// Adds `object` to the slot's magazine; false when it is full or this CPU has no cell.
+/// Adds `object` to the slot's magazine; false when it is full or this thread has no CPU number.
 ///
 /// # Safety
 /// - As for [`pop`].
@@ -88,6 +83,7 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
         asm!(
             concat!(
                 section!(
+                    "add {t}, {slot}, {t}, lsl #12",        // the slot in its cell, see CELL_SHIFT
                     "ldr {m}, [{t}]",                       // magazine = cell.slot
                     "ldr {k:w}, [{m}]",                     // k = magazine.count
                     "ldr {t:w}, [{m}, #4]",                 // the capacity in that very magazine
@@ -103,8 +99,6 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
             ),
             slot = in(reg) access.slot,
             area = in(reg) thread_pointer().wrapping_offset(access.offset),
-            ready = in(reg) access.ready,
-            cpus = const CPUS,
             object = in(reg) object,
             result = out(reg) done,
             t = out(reg) _,
@@ -117,12 +111,14 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
     done != 0
 }
 
-/// Swaps the slot's magazine from `expected` to `new`; returns what it held, or [`OUT_OF_RANGE`].
+/// Swaps the slot's magazine from `expected` to `new`; returns what it held, or [`OUT_OF_RANGE`] on a CPU whose number is
+/// not below `cpus`.
 ///
 /// # Safety
 /// - As for [`pop`]; `new` is a magazine that the caller owns, or EMPTY.
 pub(in crate::platform) unsafe fn replace(
     access: Access,
+    cpus: u32,
     expected: *mut Magazine,
     new: *mut Magazine,
 ) -> *mut Magazine {
@@ -133,6 +129,9 @@ pub(in crate::platform) unsafe fn replace(
         asm!(
             concat!(
                 section!(
+                    "cmp {t}, {cpus}",
+                    "b.hs 88f",                             // no cell for this CPU
+                    "add {t}, {slot}, {t}, lsl #12",        // the slot in its cell, see CELL_SHIFT
                     "ldaxr {result}, [{t}]",
                     "cmp {result}, {expected}",
                     "b.ne 99f",                             // changed
@@ -145,8 +144,7 @@ pub(in crate::platform) unsafe fn replace(
             ),
             slot = in(reg) access.slot,
             area = in(reg) thread_pointer().wrapping_offset(access.offset),
-            ready = in(reg) access.ready,
-            cpus = const CPUS,
+            cpus = in(reg) u64::from(cpus),
             expected = in(reg) expected,
             new = in(reg) new,
             result = out(reg) seen,
@@ -157,6 +155,12 @@ pub(in crate::platform) unsafe fn replace(
         );
     }
     seen
+}
+
+/// What the fast paths read.
+#[inline(always)]
+pub(in crate::platform) fn ready() -> &'static Ready {
+    &READY
 }
 
 /// This thread's `tpidr_el0`.

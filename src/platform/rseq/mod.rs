@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   restart:  area.rseq_cs = &descriptor
-//!   start:    cpu = area.cpu_id               if cpu >= cpus: out (this thread has no cell of its own)
+//!   start:    cpu = area.cpu_id
 //!             magazine = cells[cpu].slot
 //!             ...
 //!             store                           <- the commit, the last instruction
@@ -21,7 +21,9 @@
 //! - Nothing but `rseq_cs` is ever written in the area: newer kernels kill a process that writes the id fields.
 //! - Outputs are `out`, never `lateout`: a restart needs the inputs unharmed. No `nomem`, no `preserves_flags`.
 //! - Labels have two digits that are neither 0 nor 1: those read as binary numbers in Intel syntax.
-//! - `cpu_id` is read inside the section and compared as unsigned, so the negative "unregistered" ids fall out too.
+//! - `cpu_id` is read inside the section, as a signed number, and not compared, to spare every call that: the
+//!   kernel's two ids for "not registered", -1 and -2, find cells in front of the others whose slots are always EMPTY
+//!   (`OUTSIDE`), and the region reserves a cell for any number that this kernel can have. Only [`replace`] compares.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -32,11 +34,15 @@ mod x86_64;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as arch;
 
-pub(super) use arch::{pop, push, replace};
-use core::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32};
+pub(super) use arch::{pop, push, ready, replace};
+use core::sync::atomic::{AtomicIsize, AtomicPtr};
 
 /// `log2` of the distance between two CPUs' cells in bytes; the sections shift by it.
 pub(super) const CELL_SHIFT: u32 = 12;
+
+/// Cells in front of the first CPU's, for threads without a CPU number (include/uapi/linux/rseq.h: `RSEQ_CPU_ID_UNINITIALIZED`
+/// is -1, `RSEQ_CPU_ID_REGISTRATION_FAILED` -2).
+pub(super) const OUTSIDE: usize = 2;
 
 /// What [`replace`] returns when the CPU number is out of range: no magazine stands at this address.
 const OUT_OF_RANGE: usize = 8;
@@ -63,12 +69,10 @@ pub(super) struct Ready {
     pub(super) base: AtomicPtr<u8>,
     /// Distance of the rseq area from the thread pointer, in bytes.
     pub(super) offset: AtomicIsize,
-    /// CPUs that have a cell; CPU numbers from here on fall out of the section, which reads this itself.
-    pub(super) cpus: AtomicU32,
 }
 
-/// Where the sections find `cpus`.
-const CPUS: usize = core::mem::offset_of!(Ready, cpus);
+/// Alone on its cache lines: nothing that others write may stand beside what every call reads.
+static READY: Ready = Ready { base: AtomicPtr::new(core::ptr::null_mut()), offset: AtomicIsize::new(0) };
 
 /// What one section needs to know.
 #[derive(Clone, Copy)]
@@ -77,8 +81,6 @@ pub(super) struct Access {
     pub(super) slot: *mut u8,
     /// Distance of the rseq area from the thread pointer, in bytes.
     pub(super) offset: isize,
-    /// The rest.
-    pub(super) ready: &'static Ready,
 }
 
 /// The offset of this process's rseq areas from each thread pointer, if glibc registered them.

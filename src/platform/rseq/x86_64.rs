@@ -1,6 +1,6 @@
 //! The sections for x86_64. Each instruction carries its meaning; the parent module has the rules.
 
-use super::{Access, CPUS, OUT_OF_RANGE};
+use super::{Access, CELL_SHIFT, OUT_OF_RANGE, READY, Ready};
 use crate::platform::magazine::{HEADER_BYTES, Magazine};
 use core::arch::asm;
 
@@ -15,9 +15,7 @@ macro_rules! section {
             ".popsection\n",
             "55: lea {t}, [rip + 77b]\n",
             "mov qword ptr fs:[{area} + 8], {t}\n",     // area.rseq_cs = &descriptor
-            "22: mov {t:e}, dword ptr fs:[{area} + 4]\n", // cpu = area.cpu_id
-            "cmp {t:e}, dword ptr [{ready} + {cpus}]\n",
-            "jae 88f\n",                                // no cell for this CPU
+            "22: movsxd {t}, dword ptr fs:[{area} + 4]\n", // cpu = area.cpu_id
             "shl {t}, 12\n",                            // the distance of its cell, see CELL_SHIFT
             $($body, "\n",)*
             "33:\n",                                    // end: the instruction after the commit
@@ -30,9 +28,12 @@ macro_rules! section {
     };
 }
 
-const _: () = assert!(super::CELL_SHIFT == 12);
+const _: () = assert!(CELL_SHIFT == 12);
 
-/// Takes the newest object of the slot's magazine; null when it is empty or this CPU has no cell.
+/// Takes the newest object of the slot's magazine; null when it is empty or this thread has no CPU number.
+///
+/// The commit changes the count in memory, which nobody can have written since it was read: storing a register instead is
+/// as right, and slower (Zen 3).
 ///
 /// # Safety
 /// - `access` describes the region, and every slot in it holds a magazine.
@@ -47,24 +48,22 @@ pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
                 section!(
                     "mov {m}, qword ptr [{slot} + {t}]",        // magazine = cell.slot
                     "mov {k:e}, dword ptr [{m}]",               // k = magazine.count
-                    "sub {k:e}, 1",
-                    "jc 88f",                                   // empty
-                    "mov {object}, qword ptr [{m} + 8*{k} + {header}]",
-                    "mov dword ptr [{m}], {k:e}",               // commit: magazine.count = k - 1
+                    "test {k:e}, {k:e}",
+                    "jz 88f",                                   // empty
+                    "mov {object}, qword ptr [{m} + 8*{k} + {header} - 8]",
+                    "sub dword ptr [{m}], 1",                   // commit: magazine.count = k - 1
                 ),
                 "xor {object:e}, {object:e}\n",
                 "jmp 99f\n",
                 ".popsection\n",
                 // The object below will be asked for next, and its owner will write it. (Below object 0 stands a
                 // stamp: a small number, and fetching from there comes to nothing.)
-                "mov {m}, qword ptr [{m} + 8*{k} + {header} - 8]\n",
+                "mov {m}, qword ptr [{m} + 8*{k} + {header} - 16]\n",
                 "prefetchw byte ptr [{m}]\n",
                 "99:\n",
             ),
             slot = in(reg) access.slot,
             area = in(reg) access.offset,
-            ready = in(reg) access.ready,
-            cpus = const CPUS,
             object = out(reg) object,
             t = out(reg) _,
             m = out(reg) _,
@@ -76,7 +75,7 @@ pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
     object
 }
 
-/// Adds `object` to the slot's magazine; false when it is full or this CPU has no cell.
+/// Adds `object` to the slot's magazine; false when it is full or this thread has no CPU number.
 ///
 /// # Safety
 /// - As for [`pop`].
@@ -93,8 +92,7 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
                     "cmp {k:e}, dword ptr [{m} + 4]",           // against the capacity in that very magazine
                     "jae 88f",                                  // full
                     "mov qword ptr [{m} + 8*{k} + {header}], {object}",
-                    "add {k:e}, 1",
-                    "mov dword ptr [{m}], {k:e}",               // commit: magazine.count = k + 1
+                    "add dword ptr [{m}], 1",                   // commit: magazine.count = k + 1
                 ),
                 "xor {m:e}, {m:e}\n",
                 "jmp 33b\n",
@@ -102,8 +100,6 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
             ),
             slot = in(reg) access.slot,
             area = in(reg) access.offset,
-            ready = in(reg) access.ready,
-            cpus = const CPUS,
             object = in(reg) object,
             t = out(reg) _,
             m = out(reg) magazine,
@@ -115,12 +111,14 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
     !magazine.is_null()
 }
 
-/// Swaps the slot's magazine from `expected` to `new`; returns what it held, or [`OUT_OF_RANGE`].
+/// Swaps the slot's magazine from `expected` to `new`; returns what it held, or [`OUT_OF_RANGE`] on a CPU whose number is
+/// not below `cpus`.
 ///
 /// # Safety
 /// - As for [`pop`]; `new` is a magazine that the caller owns, or EMPTY.
 pub(in crate::platform) unsafe fn replace(
     access: Access,
+    cpus: u32,
     expected: *mut Magazine,
     new: *mut Magazine,
 ) -> *mut Magazine {
@@ -130,6 +128,8 @@ pub(in crate::platform) unsafe fn replace(
         asm!(
             concat!(
                 section!(
+                    "cmp {t}, {end}",
+                    "jae 88f",                                  // no cell for this CPU
                     "mov rax, {expected}",
                     "lock cmpxchg qword ptr [{slot} + {t}], {new}", // commit
                 ),
@@ -139,8 +139,7 @@ pub(in crate::platform) unsafe fn replace(
             ),
             slot = in(reg) access.slot,
             area = in(reg) access.offset,
-            ready = in(reg) access.ready,
-            cpus = const CPUS,
+            end = in(reg) (cpus as usize) << CELL_SHIFT,
             expected = in(reg) expected,
             new = in(reg) new,
             t = out(reg) _,
@@ -150,6 +149,28 @@ pub(in crate::platform) unsafe fn replace(
         );
     }
     seen
+}
+
+/// What the fast paths read.
+///
+/// Rust reaches another crate's static through the global offset table, by a load that linkers leave as it is. This is the
+/// same instruction with the relocation that permits them to make it an address (x86-64 psABI, "Optimize GOTPCRELX
+/// Relocations"), which they do wherever the static is in the same program or library.
+#[inline(always)]
+pub(in crate::platform) fn ready() -> &'static Ready {
+    let ready: *const Ready;
+    // SAFETY: loads an entry of the global offset table, or the address itself: that of the static. The relocated word
+    // stands behind prefix, opcode and operand.
+    unsafe {
+        asm!(
+            "66: mov {ready}, qword ptr [rip]",
+            ".reloc 66b + 3, R_X86_64_REX_GOTPCRELX, {symbol} - 4",
+            symbol = sym READY,
+            ready = out(reg) ready,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+        &*ready
+    }
 }
 
 /// The address behind this thread's `fs`.
