@@ -73,14 +73,20 @@ use core::time::Duration;
 /// ```
 #[inline]
 pub unsafe fn deferred_free(ptr: *mut u8, layout: Layout) {
-    if ptr.is_null() {
-        return;
+    if ptr.is_null() || !SizeClass::of_plain(layout).is_some_and(|class| deferred::push(class, ptr)) {
+        defer_slow(ptr, layout);
     }
-    let class = if SizeClass::is_plain(layout) { SizeClass::of_size(layout.size()) } else { SizeClass::of(layout) };
-    match class {
-        Ok(class) if deferred::push(class, ptr) => {}
-        Ok(class) => overflow(class, ptr),
-        Err(kind) => defer_other(kind, ptr, layout),
+}
+
+/// What the fast path has no room for.
+#[cold]
+#[inline(never)]
+fn defer_slow(object: *mut u8, layout: Layout) {
+    match SizeClass::of(layout) {
+        _ if object.is_null() => {}
+        Ok(class) if deferred::push(class, object) => {} // an alignment that the fast path does not look at
+        Ok(class) => overflow(class, object),
+        Err(kind) => defer_other(kind, object, layout),
     }
 }
 
@@ -124,8 +130,6 @@ impl Drop for Rest<'_> {
     }
 }
 
-#[cold]
-#[inline(never)]
 fn overflow(class: SizeClass, object: *mut u8) {
     if !cache::is_ready() {
         fatal("deferred free of a pointer that is not an object", object, None);
@@ -233,8 +237,6 @@ fn wait(done: impl Fn(bool, &SlowPath) -> bool) -> bool {
     waited
 }
 
-#[cold]
-#[inline(never)]
 fn defer_other(kind: Kind, object: *mut u8, layout: Layout) {
     if kind == Kind::Nothing {
         return; // nothing was allocated

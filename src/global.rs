@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   alloc, dealloc      one section; else
-//!     slow                start up if that has not happened, then the cache's slow path, then reclaim and once more
+//!     slow                start up if that has not happened, the section again for larger alignments, then the cache's
+//!                         slow path, then reclaim and once more
 //!     large               sizes and alignments above the classes: the backing, with a record
 //! ```
 //!
@@ -59,19 +60,14 @@ impl GraceAlloc {
 unsafe impl GlobalAlloc for GraceAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if SizeClass::is_plain(layout) {
-            alloc_as(SizeClass::of_size(layout.size()), layout)
-        } else {
-            alloc_aligned(layout)
-        }
+        let object = SizeClass::of_plain(layout).map_or(ptr::null_mut(), cache::alloc);
+        if object.is_null() { alloc_slow(layout) } else { object }
     }
 
     #[inline]
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        if SizeClass::is_plain(layout) {
-            free_as(SizeClass::of_size(layout.size()), ptr, layout);
-        } else {
-            free_aligned(ptr, layout);
+        if !SizeClass::of_plain(layout).is_some_and(|class| cache::free(class, ptr)) {
+            free_slow(ptr, layout);
         }
     }
 
@@ -110,44 +106,15 @@ impl GraceAlloc {
     }
 }
 
-#[inline(always)]
-fn alloc_as(class: Result<SizeClass, Kind>, layout: Layout) -> *mut u8 {
-    match class {
-        Ok(class) => {
-            let object = cache::alloc(class);
-            if object.is_null() { alloc_slow(class) } else { object }
-        }
-        Err(kind) => alloc_other(kind, layout, false),
-    }
-}
-
-#[inline(always)]
-fn free_as(class: Result<SizeClass, Kind>, ptr: *mut u8, layout: Layout) {
-    match class {
-        Ok(class) if cache::free(class, ptr) => {}
-        Ok(class) => free_slow(class, ptr),
-        Err(kind) => free_other(kind, ptr, layout),
-    }
-}
-
-/// Alignments above 16, out of the way of the others.
-#[inline(never)]
-fn alloc_aligned(layout: Layout) -> *mut u8 {
-    alloc_as(SizeClass::of(layout), layout)
-}
-
-#[inline(never)]
-fn free_aligned(ptr: *mut u8, layout: Layout) {
-    free_as(SizeClass::of(layout), ptr, layout);
-}
-
+/// What the fast path has nothing for. It takes the layout as it came, so that the fast path has nothing to move for it.
 #[cold]
 #[inline(never)]
-fn alloc_slow(class: SizeClass) -> *mut u8 {
-    if !is_started() {
-        return ptr::null_mut();
+fn alloc_slow(layout: Layout) -> *mut u8 {
+    match SizeClass::of(layout) {
+        Ok(_) if !is_started() => ptr::null_mut(),
+        Ok(class) => cache::retry(class).unwrap_or_else(|| or_reclaim(|slow| cache::alloc_slow(class, slow))),
+        Err(kind) => alloc_other(kind, layout, false),
     }
-    cache::retry(class).unwrap_or_else(|| or_reclaim(|slow| cache::alloc_slow(class, slow)))
 }
 
 fn alloc_zeroed(class: SizeClass) -> *mut u8 {
@@ -168,14 +135,19 @@ fn alloc_zeroed(class: SizeClass) -> *mut u8 {
     object
 }
 
+/// What the fast path has no room for.
 #[cold]
 #[inline(never)]
-fn free_slow(class: SizeClass, object: *mut u8) {
-    if !is_started() {
-        return; // no memory to begin with, so this cannot be ours
+fn free_slow(object: *mut u8, layout: Layout) {
+    match SizeClass::of(layout) {
+        Ok(_) if !is_started() => {} // no memory to begin with, so this cannot be ours
+        Ok(class) if cache::free(class, object) => {} // an alignment that the fast path does not look at
+        Ok(class) => {
+            wake_worker();
+            cache::free_slow(class, object);
+        }
+        Err(kind) => free_other(kind, object, layout),
     }
-    wake_worker();
-    cache::free_slow(class, object);
 }
 
 /// Starts or wakes the worker for atomic callers that have left something for it.
@@ -251,8 +223,6 @@ fn realloc_large(ptr: *mut u8, layout: Layout, new: Layout) -> *mut u8 {
     })
 }
 
-#[cold]
-#[inline(never)]
 fn free_other(kind: Kind, object: *mut u8, layout: Layout) {
     if kind == Kind::Nothing {
         return; // nothing was allocated

@@ -66,27 +66,26 @@ pub(crate) enum Kind {
 }
 
 impl SizeClass {
-    /// Whether [`of_size`](Self::of_size) is the answer for a layout: every class is aligned that much.
+    /// The class whose objects a layout gets, if that takes no more than a look: none for the larger alignments, and for
+    /// what no class serves.
     #[inline(always)]
-    pub(crate) fn is_plain(layout: Layout) -> bool {
-        layout.align() <= STEP
+    pub(crate) fn of_plain(layout: Layout) -> Option<Self> {
+        // Every class is aligned to a step.
+        if layout.align() <= STEP { Self::of_size(layout.size()) } else { None }
     }
 
     /// The class whose objects a layout gets.
     pub(crate) fn of(layout: Layout) -> Result<Self, Kind> {
         // Rounding up cannot overflow, by `Layout`'s own promise.
-        Self::of_size(if Self::is_plain(layout) { layout.size() } else { layout.pad_to_align().size() })
+        let size = if layout.align() <= STEP { layout.size() } else { layout.pad_to_align().size() };
+        Self::of_size(size).ok_or(if size == 0 { Kind::Nothing } else { Kind::Large })
     }
 
     /// The smallest class with objects of that size.
     #[inline(always)]
-    pub(crate) fn of_size(size: usize) -> Result<Self, Kind> {
+    fn of_size(size: usize) -> Option<Self> {
         let last = size.wrapping_sub(1); // one comparison finds both size 0 and too large
-        if last < LARGEST {
-            Ok(Self(BY_SIZE[last / STEP]))
-        } else {
-            Err(if size == 0 { Kind::Nothing } else { Kind::Large })
-        }
+        (last < LARGEST).then(|| Self(BY_SIZE[last / STEP]))
     }
 
     /// All classes that have objects.

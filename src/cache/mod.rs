@@ -91,8 +91,13 @@ pub(crate) fn free(class: SizeClass, ptr: *mut u8) -> bool {
     unsafe { slots::push(Slot::new(class.index()), ptr) }
 }
 
-/// Where restartable sequences are not in use: the fast path, with a lock. After [`init`].
+/// The fast path again: for alignments that it does not look at, and with a lock where restartable sequences are not in
+/// use. After [`init`].
 pub(crate) fn retry(class: SizeClass) -> Option<*mut u8> {
+    let object = alloc(class);
+    if !object.is_null() {
+        return Some(object);
+    }
     match slots::pop_locked(main_slot(class)) {
         Pop::Object(object) => Some(object),
         Pop::Empty | Pop::Busy => None,

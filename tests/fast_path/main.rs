@@ -21,7 +21,7 @@ use std::process::Command;
 
 /// The most instructions of a fast path, from its first to its `ret`.
 const BOUNDS: [(&str, usize); 4] =
-    [("probe_alloc_fixed", 24), ("probe_dealloc_fixed", 24), ("probe_alloc_any", 33), ("probe_dealloc_any", 33)];
+    [("probe_alloc_fixed", 24), ("probe_dealloc_fixed", 24), ("probe_alloc_any", 32), ("probe_dealloc_any", 32)];
 
 /// What glibc registered; stands in front of every abort address.
 const SIGNATURE: u32 = 0x5305_3053;
