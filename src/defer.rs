@@ -84,7 +84,7 @@ pub unsafe fn deferred_free(ptr: *mut u8, layout: Layout) {
 fn defer_slow(object: *mut u8, layout: Layout) {
     match SizeClass::of(layout) {
         _ if object.is_null() => {}
-        Ok(class) if deferred::push(class, object) => {} // an alignment that the fast path does not look at
+        Ok(class) if deferred::push_any(class, object) => {}
         Ok(class) => overflow(class, object),
         Err(kind) => defer_other(kind, object, layout),
     }

@@ -110,15 +110,21 @@ impl GraceAlloc {
 #[cold]
 #[inline(never)]
 fn alloc_slow(layout: Layout) -> *mut u8 {
-    match SizeClass::of(layout) {
-        Ok(_) if !is_started() => ptr::null_mut(),
-        Ok(class) => cache::retry(class).unwrap_or_else(|| or_reclaim(|slow| cache::alloc_slow(class, slow))),
-        Err(kind) => alloc_other(kind, layout, false),
-    }
+    let class = match SizeClass::of(layout) {
+        Ok(class) => class,
+        Err(kind) => return alloc_other(kind, layout, false),
+    };
+    let object = cache::alloc_any(class);
+    if object.is_null() { refill(class) } else { object }
+}
+
+#[inline(never)]
+fn refill(class: SizeClass) -> *mut u8 {
+    if is_started() { or_reclaim(|slow| cache::alloc_slow(class, slow)) } else { ptr::null_mut() }
 }
 
 fn alloc_zeroed(class: SizeClass) -> *mut u8 {
-    let (mut object, mut zero) = (cache::alloc(class), false);
+    let (mut object, mut zero) = (cache::alloc_any(class), false);
     if object.is_null() {
         let fresh = Cell::new(false);
         object = or_reclaim(|slow| {
@@ -140,13 +146,18 @@ fn alloc_zeroed(class: SizeClass) -> *mut u8 {
 #[inline(never)]
 fn free_slow(object: *mut u8, layout: Layout) {
     match SizeClass::of(layout) {
-        Ok(_) if !is_started() => {} // no memory to begin with, so this cannot be ours
-        Ok(class) if cache::free(class, object) => {} // an alignment that the fast path does not look at
-        Ok(class) => {
-            wake_worker();
-            cache::free_slow(class, object);
-        }
+        Ok(class) if cache::free_any(class, object) => {}
+        Ok(class) => overflow(class, object),
         Err(kind) => free_other(kind, object, layout),
+    }
+}
+
+#[inline(never)]
+fn overflow(class: SizeClass, object: *mut u8) {
+    if is_started() {
+        // else there was no memory to begin with, so this cannot be ours
+        wake_worker();
+        cache::free_slow(class, object);
     }
 }
 

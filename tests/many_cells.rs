@@ -10,26 +10,23 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-const CELLS: usize = 512;
+/// As many processors as are simulated; the variable says it to the process that does it.
+const CELLS: [usize; 2] = [128, 512];
+const SHARDS: &str = "GRACEALLOC_SHARDS";
 
-/// Runs one test of this file again with many cells; true in the process where that is so.
-fn with_many_cells(test: &str) -> bool {
-    if stats_cells() == CELLS as u32 {
-        return true;
+/// Runs one test of this file again with each of those numbers of cells. In the process where that is so, the number.
+fn with_many_cells(test: &str) -> Option<usize> {
+    if let Ok(shards) = std::env::var(SHARDS) {
+        free(alloc(small()), small());
+        assert_eq!(stats().cells.to_string(), shards);
+        return Some(stats().cells as usize);
     }
-    let status = common::again()
-        .args(["--exact", test, "--nocapture"])
-        .env("GRACEALLOC_RSEQ", "0")
-        .env("GRACEALLOC_SHARDS", CELLS.to_string())
-        .status()
-        .unwrap();
-    assert!(status.success(), "{test} in a process with {CELLS} cells");
-    false
-}
-
-fn stats_cells() -> u32 {
-    free(alloc(small()), small());
-    stats().cells
+    for cells in CELLS {
+        let mut again = common::again();
+        again.args(["--exact", test, "--nocapture"]).env("GRACEALLOC_RSEQ", "0").env(SHARDS, cells.to_string());
+        assert!(again.status().unwrap().success(), "{test} in a process with {cells} cells");
+    }
+    None
 }
 
 fn small() -> Layout {
@@ -48,10 +45,8 @@ fn free(ptr: *mut u8, layout: Layout) {
 
 #[test]
 fn what_each_cell_strands_is_bounded_and_trim_gets_it_back() {
-    if !with_many_cells("what_each_cell_strands_is_bounded_and_trim_gets_it_back") {
-        return;
-    }
-    for _ in 0..CELLS {
+    let Some(cells) = with_many_cells("what_each_cell_strands_is_bounded_and_trim_gets_it_back") else { return };
+    for _ in 0..cells {
         thread::spawn(|| {
             let objects: Vec<_> = (0..100).map(|_| alloc(small())).collect();
             objects.into_iter().for_each(|p| free(p, small()));
@@ -60,9 +55,9 @@ fn what_each_cell_strands_is_bounded_and_trim_gets_it_back() {
         .unwrap();
     }
     let before = stats();
-    assert!(before.magazines_in_slots >= CELLS as u64, "each cell has one: {before}");
+    assert!(before.magazines_in_slots >= cells as u64, "each cell has one: {before}");
     let class = before.classes.iter().find(|c| c.bytes == 64).unwrap();
-    assert!(class.cached <= 2 * 260 * CELLS as u64, "two magazines each at most: {before}");
+    assert!(class.cached <= 2 * 260 * cells as u64, "two magazines each at most: {before}");
     trim();
     let after = stats();
     assert_eq!(after.magazines_in_slots, 0);
@@ -72,7 +67,7 @@ fn what_each_cell_strands_is_bounded_and_trim_gets_it_back() {
 
 #[test]
 fn a_producer_and_a_consumer_in_different_groups_exchange_magazines() {
-    if !with_many_cells("a_producer_and_a_consumer_in_different_groups_exchange_magazines") {
+    if with_many_cells("a_producer_and_a_consumer_in_different_groups_exchange_magazines").is_none() {
         return;
     }
     let (send, receive) = sync_channel::<usize>(1000);

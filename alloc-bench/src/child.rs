@@ -1,19 +1,25 @@
 //! The `main` of every child: one request, one measurement, one line of JSON.
 
+use std::alloc::GlobalAlloc;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 
 use crate::protocol::{Request, Sample};
 use crate::schemes::{self, Linked};
+use crate::workloads::direct::{Direct, Pairs};
 use crate::workloads::{self, Measures, Setup};
 use crate::{measure, process};
 
 /// Runs the request in the only argument and prints the sample, or says on standard error why there is none. `own` are
-/// schemes that this child has besides everybody's.
-pub fn main(own: &'static [Linked]) -> ExitCode {
+/// schemes that this child has besides everybody's, `allocator` is its global one.
+pub fn main<A: GlobalAlloc + Sync>(own: &'static [Linked], allocator: &'static A) -> ExitCode {
+    serve(own, Box::leak(Box::new(Direct(allocator))))
+}
+
+fn serve(own: &[Linked], direct: &'static dyn Pairs) -> ExitCode {
     abort_on_panic();
-    match answer(own) {
+    match answer(own, direct) {
         Ok(sample) => {
             println!("{sample}");
             ExitCode::SUCCESS
@@ -34,12 +40,12 @@ fn abort_on_panic() {
     }));
 }
 
-fn answer(own: &[Linked]) -> Result<String> {
+fn answer(own: &[Linked], direct: &'static dyn Pairs) -> Result<String> {
     let baseline_bytes = process::resident()?.now;
     let text = std::env::args().nth(1).context("this program is started by alloc-bench, with a request in JSON")?;
     let request = Request::parse(&text)?;
     process::end_after(request.limit());
-    let sample = Sample { baseline_bytes, ..run(&request, own)? };
+    let sample = Sample { baseline_bytes, ..run(&request, own, direct)? };
     Ok(serde_json::to_string(&sample)?)
 }
 
@@ -48,7 +54,7 @@ fn answer(own: &[Linked]) -> Result<String> {
 /// # Errors
 ///
 /// If there is no such workload or scheme, its input cannot be read, or memory cannot be asked for.
-pub fn run(request: &Request, own: &[Linked]) -> Result<Sample> {
+pub fn run(request: &Request, own: &[Linked], direct: &'static dyn Pairs) -> Result<Sample> {
     let spec = workloads::find(&request.workload).ok_or_else(|| anyhow!("no workload `{}`", request.workload))?;
     let setup = Setup {
         threads: request.threads,
@@ -57,6 +63,7 @@ pub fn run(request: &Request, own: &[Linked]) -> Result<Sample> {
         corpus: request.corpus.as_deref(),
         scheme: request.scheme.as_deref().map(|name| linked(name, own)).transpose()?,
         kfree: request.kfree,
+        direct,
     };
     let mut workload = (spec.prepare)(&setup).with_context(|| format!("preparing {}", spec.name))?;
     let lap = match spec.measures {

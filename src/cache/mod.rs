@@ -91,17 +91,14 @@ pub(crate) fn free(class: SizeClass, ptr: *mut u8) -> bool {
     unsafe { slots::push(Slot::new(class.index()), ptr) }
 }
 
-/// The fast path again: for alignments that it does not look at, and with a lock where restartable sequences are not in
-/// use. After [`init`].
-pub(crate) fn retry(class: SizeClass) -> Option<*mut u8> {
-    let object = alloc(class);
-    if !object.is_null() {
-        return Some(object);
-    }
-    match slots::pop_locked(main_slot(class)) {
-        Pop::Object(object) => Some(object),
-        Pop::Empty | Pop::Busy => None,
-    }
+/// [`alloc`] for larger alignments, and where restartable sequences are not in use.
+pub(crate) fn alloc_any(class: SizeClass) -> *mut u8 {
+    slots::pop_any(main_slot(class))
+}
+
+/// [`free`], likewise.
+pub(crate) fn free_any(class: SizeClass, ptr: *mut u8) -> bool {
+    slots::push_any(main_slot(class), ptr)
 }
 
 /// Allocates when the fast path could not; null without memory. After [`init`].

@@ -56,6 +56,11 @@ pub(crate) fn push(class: SizeClass, object: *mut u8) -> bool {
     unsafe { slots::push(cache::deferred_slot(class), object) }
 }
 
+/// [`push`] for larger alignments, and where restartable sequences are not in use.
+pub(crate) fn push_any(class: SizeClass, object: *mut u8) -> bool {
+    slots::push_any(cache::deferred_slot(class), object)
+}
+
 /// Defers an object that the fast path found no room for.
 pub(crate) fn overflow(class: SizeClass, object: *mut u8, slow: &SlowPath) -> Deferred {
     pages::overflow(class, object, slow)

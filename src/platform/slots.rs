@@ -58,8 +58,9 @@ static REGION: OnceRef<'static, Region> = OnceRef::new();
 static NEXT_SHARD: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
-    /// This thread's shard plus one; 0 before it has one. No destructor, no lazy part: usable at any time.
-    static SHARD: Cell<u32> = const { Cell::new(0) };
+    /// This thread's shard; null before it has one, and where cells are CPUs. No destructor, no lazy part: usable at any
+    /// time.
+    static SHARD: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
 }
 
 /// How the slots of this process are worked on.
@@ -198,6 +199,36 @@ fn access(slot: Slot) -> Option<rseq::Access> {
         .then(|| rseq::Access { slot: base.wrapping_add(slot.0 as usize), offset: ready.offset.load(Relaxed) })
 }
 
+/// [`pop`] for who has not tried it, or cannot: where cells are shards, under the slot's lock. Null also if that is held.
+pub(crate) fn pop_any(slot: Slot) -> *mut u8 {
+    match shard_word(slot) {
+        // SAFETY: every slot holds a magazine.
+        Some(word) => match unsafe { locked::pop(word) } {
+            Pop::Object(object) => object,
+            Pop::Empty | Pop::Busy => ptr::null_mut(),
+        },
+        // SAFETY: slots are made from numbers of slots that every cell has.
+        None => unsafe { pop(slot) },
+    }
+}
+
+/// [`push`], likewise.
+pub(crate) fn push_any(slot: Slot, object: *mut u8) -> bool {
+    match shard_word(slot) {
+        // SAFETY: every slot holds a magazine.
+        Some(word) => unsafe { locked::push(word, object) == Push::Done },
+        // SAFETY: slots are made from numbers of slots that every cell has.
+        None => unsafe { push(slot, object) },
+    }
+}
+
+#[inline(always)]
+fn shard_word(slot: Slot) -> Option<&'static AtomicPtr<Magazine>> {
+    let shard = SHARD.get();
+    // SAFETY: a cell of the region, which is never unmapped.
+    (!shard.is_null()).then(|| unsafe { &*shard.add(slot.0 as usize).cast() })
+}
+
 /// The pop for slow paths, which run because the fast one found nothing: where sections are in use that stands, else the
 /// slot is tried under its lock. After [`init`].
 pub(crate) fn pop_locked(slot: Slot) -> Pop {
@@ -252,17 +283,18 @@ fn seat() -> Seat {
 pub(crate) fn cell() -> u32 {
     match REGION.get() {
         Some(region) if region.mode == Mode::Rseq => rseq::cpu_at(region.offset).min(region.cells - 1),
-        _ => shard(),
+        Some(region) => shard(region),
+        None => 0,
     }
 }
 
-fn shard() -> u32 {
-    SHARD.with(|shard| {
-        if shard.get() == 0 {
-            shard.set(1 + NEXT_SHARD.fetch_add(1, Relaxed) % cells().max(1));
-        }
-        shard.get() - 1
-    })
+/// The number of this thread's shard. After [`init`].
+fn shard(region: &Region) -> u32 {
+    if SHARD.get().is_null() {
+        let next = NEXT_SHARD.fetch_add(1, Relaxed) % region.cells;
+        SHARD.set(region.base.wrapping_add(next as usize * CELL_BYTES));
+    }
+    ((SHARD.get().addr() - region.base.addr()) / CELL_BYTES) as u32
 }
 
 const _: () = assert!(CELL_BYTES == 1 << rseq::CELL_SHIFT);

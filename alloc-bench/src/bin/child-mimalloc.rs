@@ -4,5 +4,5 @@
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    alloc_bench::child::main(&[])
+    alloc_bench::child::main(&[], &GLOBAL)
 }

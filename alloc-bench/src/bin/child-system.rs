@@ -4,5 +4,5 @@
 static GLOBAL: std::alloc::System = std::alloc::System;
 
 fn main() -> std::process::ExitCode {
-    alloc_bench::child::main(&[])
+    alloc_bench::child::main(&[], &GLOBAL)
 }

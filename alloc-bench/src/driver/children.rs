@@ -29,7 +29,7 @@ impl Children {
     pub(crate) fn ready(options: &Options, target: &Path) -> Result<Self> {
         match &options.children_dir {
             Some(folder) => Self::find(&options.allocators(), folder),
-            None => Self::build(&options.allocators(), target),
+            None => Self::build(&options.allocators(), options.target.as_deref(), target),
         }
     }
 
@@ -52,12 +52,12 @@ impl Children {
         Ok(Self(found))
     }
 
-    fn build(allocators: &[&'static Allocator], target: &Path) -> Result<Self> {
+    fn build(allocators: &[&'static Allocator], triple: Option<&str>, target: &Path) -> Result<Self> {
         refuse_debug(std::env::var(PROFILE_VARIABLE).ok().as_deref())?;
         let (here, peers): (Vec<_>, Vec<_>) = allocators.iter().partition(|allocator| allocator.home == Home::Here);
         let mut found = HashMap::new();
         for group in [here, peers].iter().filter(|group| !group.is_empty()) {
-            found.extend(build(group, target)?);
+            found.extend(build(group, triple, target)?);
         }
         for allocator in allocators {
             ensure!(found.contains_key(allocator.name), "cargo has built no {}", allocator.binary);
@@ -67,8 +67,12 @@ impl Children {
 }
 
 /// Builds children of one package.
-fn build(allocators: &[&'static Allocator], target: &Path) -> Result<HashMap<&'static str, PathBuf>> {
-    let mut command = command(allocators, target);
+fn build(
+    allocators: &[&'static Allocator],
+    triple: Option<&str>,
+    target: &Path,
+) -> Result<HashMap<&'static str, PathBuf>> {
+    let mut command = command(allocators, triple, target);
     eprintln!("Building one program per allocator: {}", shown(&command));
     let mut cargo = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
     let output = cargo.stdout.take().context("cargo's output is not to be had")?;
@@ -84,7 +88,7 @@ fn needs(allocators: &[&Allocator]) -> String {
     if names.is_empty() { String::new() } else { format!("; a C++ compiler is needed for {}", names.join(", ")) }
 }
 
-fn command(allocators: &[&Allocator], target: &Path) -> Command {
+fn command(allocators: &[&Allocator], triple: Option<&str>, target: &Path) -> Command {
     let mut command = Command::new(machine::cargo());
     command.args(["build", "--release", "--package"]);
     if allocators.iter().all(|allocator| allocator.home == Home::Here) {
@@ -96,6 +100,7 @@ fn command(allocators: &[&Allocator], target: &Path) -> Command {
         command.args(["--bin", allocator.binary]);
         command.args(feature(allocator).iter().flat_map(|&feature| ["--features", feature]));
     }
+    command.args(triple.iter().flat_map(|triple| ["--target", triple]));
     command.env("CARGO_TARGET_DIR", target).arg("--message-format=json-render-diagnostics");
     command
 }
@@ -195,13 +200,13 @@ mod tests {
         let all = ["snmalloc", "rusty_alloc"].map(|name| allocators::find(name).unwrap());
         let words = "--bin child-snmalloc --features snmalloc --bin child-rusty_alloc --features rusty_alloc";
         assert_eq!(
-            shown(&command(&all, Path::new("/target"))),
+            shown(&command(&all, None, Path::new("/target"))),
             format!("cargo build --release --package alloc-bench-peers --locked {words}")
         );
         let system = allocators::find("system").unwrap();
         assert_eq!(
-            shown(&command(&[system], Path::new("/target"))),
-            "cargo build --release --package alloc-bench --bin child-system"
+            shown(&command(&[system], Some("x86_64-unknown-linux-musl"), Path::new("/target"))),
+            "cargo build --release --package alloc-bench --bin child-system --target x86_64-unknown-linux-musl"
         );
     }
 

@@ -11,6 +11,17 @@ use serde::Serialize;
 pub(super) use self::allocation::{MEMORY_MEAN, MEMORY_WORST, of_workload, verdicts as of_rows};
 pub(super) use self::deferral::verdicts as of_deferral;
 
+/// What gracealloc's slots stand on, which decides what is to be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// Restartable sequences.
+    Sections,
+    /// The try-locks that stand in for them, where they were switched off.
+    Fallback,
+    /// The same, where libc has none.
+    Musl,
+}
+
 /// A goal and what came of it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Verdict {

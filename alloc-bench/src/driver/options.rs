@@ -9,6 +9,8 @@ use alloc_bench::workloads::{self, Measures, Spec, kfree_twin};
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 
+use super::goals::Ground;
+
 /// The kfree twin's parameters if none are given.
 const KFREE: Kfree = Kfree::DEFAULT;
 
@@ -82,6 +84,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NUMBER", default_value_t = 20_200_225)]
     pub(crate) seed: u64,
 
+    /// Build the children for this target, which must run here: x86_64-unknown-linux-musl, say. Its C compiler is needed
+    #[arg(long, value_name = "TRIPLE", conflicts_with = "children_dir")]
+    pub(crate) target: Option<String>,
+
     /// Take the child binaries from here instead of building them
     #[arg(long, value_name = "DIR")]
     pub(crate) children_dir: Option<PathBuf>,
@@ -115,6 +121,16 @@ impl Options {
     pub(crate) fn packages(&self) -> impl Iterator<Item = &'static str> {
         let of_allocators = self.allocators().into_iter().flat_map(|allocator| allocator.packages);
         of_allocators.chain(self.schemes().into_iter().flat_map(|scheme| scheme.packages)).copied()
+    }
+
+    /// What gracealloc will run on, as far as the command says.
+    pub(crate) fn ground(&self) -> Ground {
+        let without = std::env::var_os("GRACEALLOC_RSEQ").is_some_and(|value| value == "0");
+        match &self.target {
+            Some(target) if target.contains("musl") => Ground::Musl,
+            _ if without => Ground::Fallback,
+            _ => Ground::Sections,
+        }
     }
 
     /// The numbers of threads that a workload is measured with.

@@ -78,7 +78,7 @@ impl Report {
             interrupted: stopped(),
             sources: sources.map(|corpus| SourcesRead { files: corpus.files.len(), bytes: corpus.bytes }),
             memory: Memory::new(&rows),
-            goals: goals::of_rows(&rows, options.seed),
+            goals: goals::of_rows(&rows, options.ground(), options.seed),
             rows,
             kfree: options.kfree(),
             deferral_goals: goals::of_deferral(&deferral, options.seed),

@@ -17,6 +17,7 @@ pub mod bleed;
 pub mod boxed;
 pub mod churn;
 pub mod defer_steady;
+pub mod direct;
 pub mod first_touch;
 pub mod grow;
 pub mod idle_threads;
@@ -30,6 +31,7 @@ pub mod source_index;
 /// Every workload, in the order of the tables.
 pub static ALL: &[Spec] = &[
     pair::SPEC,
+    direct::SPEC,
     boxed::SPEC,
     churn::SMALL,
     churn::WIDE,
@@ -123,6 +125,8 @@ pub struct Setup<'a> {
     pub scheme: Option<&'a Linked>,
     /// Parameters of the kfree twin.
     pub kfree: Kfree,
+    /// Pairs of this child's allocator.
+    pub direct: &'static dyn direct::Pairs,
 }
 
 impl Setup<'_> {
@@ -195,7 +199,15 @@ mod tests {
 
     /// A setup at a tiny scale.
     pub(super) fn setup(threads: usize, seed: u64) -> Setup<'static> {
-        Setup { threads, scale: 1e-3, seed, corpus: None, scheme: None, kfree: Kfree::default() }
+        Setup {
+            threads,
+            scale: 1e-3,
+            seed,
+            corpus: None,
+            scheme: None,
+            kfree: Kfree::default(),
+            direct: &direct::Direct(&std::alloc::System),
+        }
     }
 
     /// Runs a workload at a tiny scale.

@@ -4,5 +4,5 @@
 static GLOBAL: rpmalloc::RpMalloc = rpmalloc::RpMalloc;
 
 fn main() -> std::process::ExitCode {
-    alloc_bench::child::main(&[])
+    alloc_bench::child::main(&[], &GLOBAL)
 }

@@ -4,5 +4,5 @@
 static GLOBAL: rusty_alloc_api::RustyAlloc = rusty_alloc_api::RustyAlloc;
 
 fn main() -> std::process::ExitCode {
-    alloc_bench::child::main(&[])
+    alloc_bench::child::main(&[], &GLOBAL)
 }

@@ -4,5 +4,5 @@
 static GLOBAL: tcmalloc_better::TCMalloc = tcmalloc_better::TCMalloc;
 
 fn main() -> std::process::ExitCode {
-    alloc_bench::child::main(&[])
+    alloc_bench::child::main(&[], &GLOBAL)
 }

@@ -2,9 +2,8 @@
 
 mod deferred_free;
 
-use alloc_bench::schemes::Linked;
-
 use self::deferred_free::DeferredFree;
+use alloc_bench::schemes::Linked;
 
 #[global_allocator]
 static GLOBAL: gracealloc::GraceAlloc = gracealloc::GraceAlloc;
@@ -13,5 +12,5 @@ static GLOBAL: gracealloc::GraceAlloc = gracealloc::GraceAlloc;
 static OURS: &[Linked] = &[Linked::under_epoch::<DeferredFree>()];
 
 fn main() -> std::process::ExitCode {
-    alloc_bench::child::main(OURS)
+    alloc_bench::child::main(OURS, &GLOBAL)
 }

@@ -2,10 +2,11 @@
 
 use alloc_bench::protocol::Sample;
 use alloc_bench::workloads::{
-    batch, bleed, boxed, churn, first_touch, grow, idle_threads, large, pair, producer_consumer, shrink, source_index,
+    batch, bleed, boxed, churn, direct, first_touch, grow, idle_threads, large, pair, producer_consumer, shrink,
+    source_index,
 };
 
-use super::{Value, Verdict};
+use super::{Ground, Value, Verdict};
 use crate::driver::report::{Row, ToBest, to_best};
 
 /// The greatest geometric mean of the ratios of peak memory to the best peer's, row by row.
@@ -14,10 +15,12 @@ pub(crate) const MEMORY_MEAN: f64 = 1.0;
 pub(crate) const MEMORY_WORST: f64 = 1.25;
 
 /// What is good enough.
+#[derive(Clone, Copy)]
 struct Goal {
     workload: &'static str,
     figure: Figure,
     most: f64,
+    threads: usize,
 }
 
 /// What is compared.
@@ -61,12 +64,40 @@ const GOALS: &[Goal] = &[
 ];
 
 const fn goal(workload: &'static str, figure: Figure, most: f64) -> Goal {
-    Goal { workload, figure, most }
+    Goal { workload, figure, most, threads: 1 }
+}
+
+/// The goals on this ground. Try-locks are to keep up with peers, not to win, and to leave musl's own allocator behind where
+/// there is more than one thread.
+fn goals(ground: Ground) -> Vec<Goal> {
+    let kept_up = |goal: &Goal| matches!(goal.figure, Time).then_some(Goal { most: 1.5, ..*goal });
+    let slower = |goal: Goal| Goal { figure: TimeOf("system"), most: 0.5, threads: 2, ..goal };
+    match ground {
+        Ground::Sections => GOALS.to_vec(),
+        Ground::Fallback => GOALS.iter().filter_map(kept_up).collect(),
+        Ground::Musl => GOALS.iter().filter_map(kept_up).flat_map(|goal| [goal, slower(goal)]).collect(),
+    }
 }
 
 /// Holds the rows against all goals, row by row.
-pub(crate) fn verdicts(rows: &[Row], seed: u64) -> Vec<Verdict> {
-    rows.iter().flat_map(|row| GOALS.iter().filter_map(move |goal| goal.judge(row, seed))).collect()
+pub(crate) fn verdicts(rows: &[Row], ground: Ground, seed: u64) -> Vec<Verdict> {
+    let goals = goals(ground);
+    let judged = rows.iter().flat_map(|row| goals.iter().filter_map(move |goal| goal.judge(row, seed)));
+    judged
+        .chain(rows.iter().filter_map(|row| to_limit(row, rows, seed).filter(|_| ground == Ground::Sections)))
+        .collect()
+}
+
+/// The most that a pair may take by one of the bare slot.
+const LIMIT: f64 = 1.3;
+
+/// Our pair by the same without the way to it.
+fn to_limit(row: &Row, rows: &[Row], seed: u64) -> Option<Verdict> {
+    let limit = rows.iter().find(|limit| limit.workload == direct::SPEC.name && limit.threads == row.threads)?;
+    let ratio = to_best(row.ours()?, &[limit.ours()?], Sample::ns_per_op, seed)?.ratio;
+    let (value, is_met) = (Value::Ratio { value: ratio.value, low: ratio.low, high: ratio.high }, ratio.value <= LIMIT);
+    let (workload, threads, what) = (row.workload, row.threads, format!("time by that of {}", limit.workload));
+    (workload == pair::SPEC.name).then_some(Verdict { workload, threads, what, peer: None, value, goal: LIMIT, is_met })
 }
 
 /// A workload's goals in words.
@@ -80,9 +111,10 @@ pub(crate) fn of_workload(workload: &str) -> String {
 }
 
 impl Goal {
-    /// `None` if the row is another workload's, or lacks what is to be compared.
+    /// `None` if the row is another workload's, has too few threads, or lacks what is to be compared.
     fn judge(&self, row: &Row, seed: u64) -> Option<Verdict> {
-        let (what, value) = self.figure.of(row, seed).filter(|_| self.workload == row.workload)?;
+        let is_meant = self.workload == row.workload && row.threads >= self.threads;
+        let (what, value) = self.figure.of(row, seed).filter(|_| is_meant)?;
         let peer = if let TimeOf(peer) = self.figure { Some(peer) } else { None };
         let is_met = value.number() <= self.most;
         let (workload, threads, goal) = (row.workload, row.threads, self.most);
@@ -117,7 +149,7 @@ mod tests {
 
     fn judged(rows: &[Row]) -> Vec<(String, f64, bool)> {
         let short = |verdict: Verdict| (verdict.what, verdict.value.number(), verdict.is_met);
-        verdicts(rows, 1).into_iter().map(short).collect()
+        verdicts(rows, Ground::Sections, 1).into_iter().map(short).collect()
     }
 
     #[test]
@@ -142,6 +174,22 @@ mod tests {
     fn what_was_not_measured_is_not_judged() {
         assert!(judged(&[]).is_empty());
         assert!(judged(&[row("first-touch", [1, 1, 1])]).iter().all(|(what, ..)| what.contains("jemalloc")));
+    }
+
+    #[test]
+    fn the_pair_is_held_against_the_bare_slot() {
+        let limit = judged(&[row("pair-64", [1, 1, 1]), row("direct-64", [1, 1, 1])]).pop();
+        assert_eq!(limit, Some(("time by that of direct-64".to_owned(), 1.0, true)));
+    }
+
+    #[test]
+    fn try_locks_have_goals_of_their_own() {
+        let judged = |ground| verdicts(&[row("pair-64", [1, 1, 1])], ground, 1);
+        let goals = |ground| judged(ground).iter().map(|one| (one.peer, one.goal)).collect::<Vec<_>>();
+        assert_eq!(goals(Ground::Fallback), [(None, 1.5)]);
+        assert_eq!(goals(Ground::Musl), [(None, 1.5)], "with one thread");
+        let two = super::goals(Ground::Musl).into_iter().filter(|goal| goal.threads == 2);
+        assert!(two.map(|goal| goal.most).all(|most| most == 0.5));
     }
 
     #[test]

@@ -58,12 +58,12 @@ pub(super) fn met(is_met: bool) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::goals::of_rows;
+    use crate::driver::goals::{Ground, of_rows};
     use crate::driver::report::tests::{left, row};
 
     #[test]
     fn a_rows_goals_are_in_its_cell() {
-        let verdicts = of_rows(&[row("pair-64", [1, 1, 1]), left("shrink-1g", [3, 9, 9])], 1);
+        let verdicts = of_rows(&[row("pair-64", [1, 1, 1]), left("shrink-1g", [3, 9, 9])], Ground::Sections, 1);
         assert_eq!(of_row(&verdicts, "pair-64", 1), "≤ 0.90 met; ≤ 0.60 of jemalloc missed (0.75)");
         assert_eq!(of_row(&verdicts, "shrink-1g", 1), "≤ 5.0 % of its peak met (3.0 %)");
         assert_eq!(of_row(&verdicts, "pair-64", 2), "");
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn every_goal_has_a_line() {
-        let shown = table(&of_rows(&[row("pair-64", [1, 1, 1])], 1)).to_string();
+        let shown = table(&of_rows(&[row("pair-64", [1, 1, 1])], Ground::Sections, 1)).to_string();
         assert_eq!(shown.lines().count(), 2 + 2);
         assert!(shown.contains("time by that of jemalloc") && shown.contains("≤ 0.60 missed"));
     }
