@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   alloc, dealloc      one section; else
-//!     slow                start up if that has not happened, the section again for larger alignments, then the cache's
-//!                         slow path, then reclaim and once more
+//!     slow                the section for larger alignments, or the fallback's try-lock; else
+//!       refill, overflow    start up if that has not happened, the cache's slow path, then reclaim and once more
 //!     large               sizes and alignments above the classes: the backing, with a record
 //! ```
 //!

@@ -1,7 +1,7 @@
 //! Threads without a CPU number: they share one extra cell, under its locks, beside threads that use sections.
 //!
-//! Such a thread is one that libc did not start, or whose number is beyond the highest possible one. Here a thread takes
-//! back the registration that glibc made for it.
+//! Such a thread is one that libc did not start, or could not register. Here a thread takes back the registration that glibc
+//! made for it.
 
 #![cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 

@@ -80,11 +80,13 @@ fn lose(magazine: *mut Magazine) {
 }
 
 /// Takes the magazines out of some slots (`of` a class) of the given cells, and hands each out when it is owned. A slot
-/// that somebody is inside of is left alone, or with `patience` waited for. Ends early where the kernel refuses membarriers.
+/// that somebody is inside of is left alone, or with `patience` waited for; `left` is told the cells of those left alone.
+/// Ends early where the kernel refuses membarriers.
 pub(crate) fn take<const N: usize>(
     cells: impl Iterator<Item = u32>,
     of: impl Fn(SizeClass) -> [Slot; N],
     patience: bool,
+    left: impl Fn(u32),
     mut each: impl FnMut(SizeClass, Hand),
 ) {
     let mut taken = Taken::new();
@@ -94,8 +96,10 @@ pub(crate) fn take<const N: usize>(
                 if SWITCHED_OFF.load(Relaxed) {
                     return taken.settle(each);
                 }
-                if let Some(magazine) = take_one(cell, slot, patience) {
-                    taken.add(class, magazine);
+                match take_one(cell, slot, patience) {
+                    Some(magazine) => taken.add(class, magazine),
+                    None if slots::peek_at(cell, slot) != slots::empty() => left(cell),
+                    None => {}
                 }
                 if taken.len == BATCH {
                     taken.settle(&mut each);
@@ -123,6 +127,7 @@ fn drain_cells(depot: &Depot, cells: impl Iterator<Item = u32>) {
         cells,
         |class| [main_slot(class), spare_slot(class)],
         false,
+        |_| {},
         |class, magazine| {
             slab::put_all(class, &magazine);
             depot.put_empty(magazine);

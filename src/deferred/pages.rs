@@ -190,7 +190,8 @@ fn take_back(cell: &Cell, number: u32, slow: &SlowPath) {
 pub(super) fn drain(of: impl Iterator<Item = u32>, patience: bool) {
     let Some(here) = cells::here() else { return };
     let _in_transit = InTransit::enter(here, true);
-    cache::take_remotely(of, |class| [cache::deferred_slot(class)], patience, seal);
+    let open = |cell: u32| cells::all()[cell as usize].open.store(true, Relaxed); // the next drain looks again
+    cache::take_remotely(of, |class| [cache::deferred_slot(class)], patience, open, seal);
 }
 
 /// Somebody collects marks, from taking them to queueing their pages: what could not be taken is marked again when this is

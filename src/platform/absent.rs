@@ -1,5 +1,5 @@
 //! Stands in for `rseq` and `membarrier` where there are none, with the same signatures, so that `slots` is the same
-//! everywhere: nothing is ever found, so nothing is ever called.
+//! everywhere: nothing is ever found, so no section is ever run.
 
 pub(super) mod rseq {
     use crate::platform::Magazine;

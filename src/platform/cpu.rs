@@ -1,23 +1,41 @@
 //! How many CPUs there can ever be.
 //!
 //! CPU numbers may have gaps and CPUs may be added while the process runs, so per-CPU arrays are sized by the highest
-//! *possible* number, not by how many are online. That number is read from a file, which a sandbox may forge, and checked
-//! against the mask of the CPUs that this thread may use.
+//! *possible* number, not by how many are online. That number is read from a file. Sections, which do not compare the number
+//! they find, also need a bound that holds where a sandbox hides the file: the kernel's own CPU masks have so many bits.
 
 use super::file;
 
 /// More than any machine has: a wrong file must not make us map the world.
 const MOST: u32 = 1 << 16;
 
+/// Where the file cannot be read, as many CPU numbers may be taken for possible.
+const UNSAID: u32 = 1024;
+
 /// One more than the highest possible CPU number; at least 1.
 pub(super) fn possible() -> u32 {
-    let said = from_kernel().unwrap_or_else(configured);
-    said.max(allowed().map_or(1, |mask| mask.cpus)).clamp(1, MOST)
+    from_kernel().unwrap_or_else(configured).clamp(1, MOST)
 }
 
-/// A bound that no CPU number of this kernel reaches: the bits of its CPU masks. `None` where it does not tell.
-pub(super) fn numbers() -> Option<u32> {
-    allowed().map(|mask| mask.bits)
+/// The CPU numbers of this kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers {
+    /// One more than the highest possible one.
+    pub(super) possible: u32,
+    /// None reaches this, whatever was forged.
+    pub(super) bound: u32,
+}
+
+/// `None` where the kernel tells too little.
+pub(super) fn numbers() -> Option<Numbers> {
+    let allowed = allowed()?;
+    let possible = match from_kernel() {
+        Some(said) => said.max(allowed.cpus).min(allowed.bits),
+        // What this thread may use now is no bound: its set may be widened.
+        None if allowed.bits <= UNSAID => allowed.bits,
+        None => return None,
+    };
+    Some(Numbers { possible, bound: allowed.bits })
 }
 
 /// The CPUs that this thread may run on.
@@ -85,7 +103,8 @@ mod tests {
 
     #[test]
     fn the_kernel_bounds_what_the_file_says() {
-        assert!(numbers().is_none_or(|numbers| numbers >= possible()));
-        assert!(allowed().is_none_or(|mask| (1..=possible()).contains(&mask.cpus)));
+        let said = possible();
+        assert!(numbers().is_none_or(|numbers| (said..=numbers.bound).contains(&numbers.possible)));
+        assert!(allowed().is_none_or(|mask| (1..=said).contains(&mask.cpus)));
     }
 }

@@ -6,21 +6,22 @@
 //!            | main   [class] |   | EMPTY          | x2 | main   [class] |   | main   [class] |  ...
 //!            | spare  [class] |   | EMPTY          |    | spare  [class] |   | spare  [class] |
 //!            +----------------+   +----------------+    +----------------+   +----------------+
-//!            4096 bytes each; a slot is one word, the address of a magazine, never null
+//!            4096 bytes each; a slot is one word, the address of a magazine, never null; behind the last CPU's cell are
+//!            addresses without memory
 //! ```
 //!
-//! The mode is chosen once per process: restartable sequences if glibc registered them *and* the kernel accepted the
-//! registration of membarrier's matching command, else the try-lock of `locked`. In the first mode a thread without a CPU
+//! The mode is chosen once per process: restartable sequences if glibc registered them, the kernel said how long its CPU masks
+//! are, *and* it accepted the registration of membarrier's matching command, else the try-lock of `locked`. In the first mode a thread without a CPU
 //! number finds nothing and no room in the cells outside, which stay EMPTY for ever, and then works on the extra cell under
 //! that cell's locks; in the second the cells are shards, each thread keeps one, and the others are not there.
 //!
 //! The fast paths read `Ready` and nothing else that is shared; it is written once, alone on its cache lines.
 //!
 //! Invariants:
-//! - Every slot of the region holds a magazine that may be dereferenced from the moment `Ready` or the mode is visible;
+//! - Every slot of every cell holds a magazine that may be dereferenced from the moment `Ready` or the mode is visible;
 //!   magazines are type-stable, so this stays true for whatever pointer a section reads.
-//! - No CPU number that the kernel can give leads out of the region. One above the highest possible (which the kernel
-//!   promises never to give) leads to an untouched cell, whose null ends the process.
+//! - No CPU number that the kernel can give leads out of the region. One above the highest possible, which the kernel
+//!   promises never to give, leads to an address without memory, and that ends the process.
 
 use super::fatal::fatal;
 use super::locked::{self, Pop, Push, Replace};
@@ -91,7 +92,8 @@ unsafe impl Sync for Region {}
 /// `slots`: how many each cell has; `shards`: cells of the fallback, 0 for one per possible CPU; `want_rseq`: false keeps
 /// the fallback. Threads may race through here; all get the winner's region. Nothing blocks.
 pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
-    debug_assert!(slots * 8 + size_of::<Region>() <= SLOW_PATHS.0 as usize, "no room for all that a cell holds");
+    let end = place_of_description(slots) + size_of::<Region>();
+    debug_assert!(end <= SLOW_PATHS.0 as usize, "no room for all that a cell holds");
     if REGION.get().is_some() {
         return true;
     }
@@ -103,26 +105,52 @@ pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
     true
 }
 
-/// Maps a region, every slot EMPTY (and the rest of a cell untouched). Its description stands in the first cell, behind the
-/// slots.
+/// Maps a region: for sections if they can be used, else for shards.
 fn build(slots: usize, shards: u32, want_rseq: bool) -> Option<&'static Region> {
     let sections = if want_rseq { sections() } else { None };
-    let front = if sections.is_some() { 1 + rseq::OUTSIDE } else { 0 };
-    let cells = if sections.is_some() || shards == 0 { cpu::possible() } else { shards };
-    let reserved = sections.as_ref().map_or(cells, |known| known.numbers.max(cells));
-    let start = memory::map((front + reserved as usize) * CELL_BYTES)?.as_ptr();
-    for n in (0..(front + cells as usize) * CELL_BYTES / 8).filter(|n| n % (CELL_BYTES / 8) < slots) {
+    sections.and_then(|sections| for_cpus(slots, sections)).or_else(|| for_shards(slots, shards))
+}
+
+fn for_cpus(slots: usize, Sections { offset, numbers }: Sections) -> Option<&'static Region> {
+    let (front, cpus) = (1 + rseq::OUTSIDE, numbers.possible as usize);
+    let extra = map_cells(slots, front + cpus, numbers.bound as usize - cpus)?;
+    let base = extra.wrapping_add(front * CELL_BYTES);
+    let region = Region { base, extra, cells: numbers.possible + 1, mode: Mode::Rseq, offset };
+    // SAFETY: the first of the cells just mapped.
+    Some(unsafe { describe(extra, slots, region) })
+}
+
+fn for_shards(slots: usize, shards: u32) -> Option<&'static Region> {
+    let cells = if shards == 0 { cpu::possible() } else { shards };
+    let base = map_cells(slots, cells as usize, 0)?;
+    let region = Region { base, extra: ptr::null_mut(), cells, mode: Mode::Locked, offset: 0 };
+    // SAFETY: the first of the cells just mapped.
+    Some(unsafe { describe(base, slots, region) })
+}
+
+/// Cells whose every slot is EMPTY (the rest of each is untouched), and the addresses of others that are not there.
+fn map_cells(slots: usize, cells: usize, absent: usize) -> Option<*mut u8> {
+    let start = memory::map_in_front(cells * CELL_BYTES, absent * CELL_BYTES)?.as_ptr();
+    for n in (0..cells * CELL_BYTES / 8).filter(|n| n % (CELL_BYTES / 8) < slots) {
         // SAFETY: inside the mapping just made, which nobody else knows yet.
         unsafe { start.cast::<AtomicPtr<Magazine>>().add(n).write(AtomicPtr::new(empty())) };
     }
-    // SAFETY: the first cell has room behind its slots, see `init`; aligned, and never unmapped.
+    Some(start)
+}
+
+/// Where a region's description stands in its first cell: behind the slots, on a cache line of its own.
+const fn place_of_description(slots: usize) -> usize {
+    (slots * 8).next_multiple_of(64)
+}
+
+/// # Safety
+/// - `first` is a region's first cell, which nobody else knows yet.
+unsafe fn describe(first: *mut u8, slots: usize, region: Region) -> &'static Region {
+    // SAFETY: the cell has room there, see `init`, and is never unmapped.
     unsafe {
-        let (base, region) = (start.add(front * CELL_BYTES), start.add(slots * 8).cast::<Region>());
-        region.write(match sections {
-            Some(Sections { offset, .. }) => Region { base, extra: start, cells: cells + 1, mode: Mode::Rseq, offset },
-            None => Region { base, extra: ptr::null_mut(), cells, mode: Mode::Locked, offset: 0 },
-        });
-        Some(&*region)
+        let place = first.add(place_of_description(slots)).cast::<Region>();
+        place.write(region);
+        &*place
     }
 }
 
@@ -138,8 +166,7 @@ fn publish(region: &Region) {
 struct Sections {
     /// Distance of the rseq area from the thread pointer.
     offset: isize,
-    /// No CPU number reaches it.
-    numbers: u32,
+    numbers: cpu::Numbers,
 }
 
 /// `None` where sections cannot be used.
@@ -384,4 +411,29 @@ pub(crate) fn open_locks(slots: usize) {
 /// was taken stays unowned for ever.
 pub(crate) fn settle() -> bool {
     mode() != Some(Mode::Rseq) || membarrier::restart_sections()
+}
+
+#[cfg(all(test, gracealloc_rseq))]
+mod tests {
+    use super::*;
+    use crate::GraceAlloc;
+    use core::alloc::{GlobalAlloc, Layout};
+
+    #[test]
+    fn who_has_no_cpu_number_finds_nothing_and_no_room() {
+        let layout = Layout::new::<[u64; 4]>();
+        // SAFETY: the layout has a size; freed once. From here on there is a region.
+        unsafe { GraceAlloc.dealloc(GraceAlloc.alloc(layout), layout) };
+        let region = REGION.get().unwrap();
+        if region.mode != Mode::Rseq {
+            return;
+        }
+        for id in [-2, -1] {
+            let cell = region.base.wrapping_offset(id * CELL_BYTES as isize).cast::<*const Magazine>();
+            // SAFETY: cells outside, which nobody writes.
+            let slots = unsafe { core::slice::from_raw_parts(cell, 100) };
+            assert!(slots.iter().all(|&slot| slot == empty().cast_const()), "{id}");
+        }
+        assert_eq!((EMPTY.count(), EMPTY.capacity()), (0, 0));
+    }
 }

@@ -88,11 +88,13 @@ pub(crate) fn peers_folder() -> PathBuf {
     package_folder().join("peers")
 }
 
-/// What cargo knows of the workspace in `folder`, for this platform only: others' packages need not be there.
-pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
+/// What cargo knows of the workspace in `folder` with these features, for this platform only: others' packages need not be
+/// there.
+pub(crate) fn metadata(folder: &Path, features: &[&str]) -> Result<Metadata> {
     let mut command = MetadataCommand::new();
     command.cargo_path(cargo()).current_dir(folder);
-    command.other_options(["--locked".to_owned(), "--filter-platform".to_owned(), said_by_rustc("host:")?]);
+    let (features, host) = (features.join(","), said_by_rustc("host:")?);
+    command.other_options(["--locked", "--features", &features, "--filter-platform", &host].map(str::to_owned));
     command.exec().context("asking cargo for a workspace's dependencies")
 }
 

@@ -36,7 +36,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use alloc_bench::allocators::Home;
+use alloc_bench::allocators::{Allocator, Home};
 use alloc_bench::workloads::Spec;
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::Metadata;
@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let measured = |spec: &Spec| !contenders::of(spec, options).is_empty();
     ensure!(options.workloads().into_iter().any(measured), "these options leave nothing to measure");
     [&options.json, &options.markdown].into_iter().flatten().try_for_each(|file| prepare(file))?;
-    let metadata = machine::metadata(machine::package_folder())?;
+    let metadata = machine::metadata(machine::package_folder(), &[])?;
     let children = Children::ready(options, metadata.target_directory.as_std_path())?;
     let sources = sources(options, &metadata)?;
     let versions = versions(options, metadata)?;
@@ -99,8 +99,10 @@ fn write(file: Option<&Path>, text: impl FnOnce() -> Result<String>) -> Result<(
 /// The versions of what was measured. Further peers are in the lock file of their own workspace.
 fn versions(options: &Options, metadata: Metadata) -> Result<BTreeMap<String, String>> {
     let mut workspaces = vec![metadata];
-    if options.allocators().iter().any(|allocator| allocator.home != Home::Here) {
-        workspaces.push(machine::metadata(&machine::peers_folder())?);
+    let (allocators, is_further) = (options.allocators(), |one: &&&Allocator| one.home != Home::Here);
+    let features: Vec<_> = allocators.iter().filter(is_further).map(|allocator| allocator.name).collect();
+    if !features.is_empty() {
+        workspaces.push(machine::metadata(&machine::peers_folder(), &features)?);
     }
     Ok(machine::versions(&workspaces, options.packages()))
 }

@@ -13,6 +13,11 @@ pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
     NonNull::new(unsafe { System.alloc_zeroed(layout) })
 }
 
+/// As [`map`]; nothing here needs the addresses beyond.
+pub(crate) fn map_in_front(bytes: usize, _beyond: usize) -> Option<NonNull<u8>> {
+    map(bytes)
+}
+
 /// The layout that [`unmap`] wants for what [`map`] allocated.
 pub(crate) fn layout_of(bytes: usize) -> Layout {
     // SAFETY: something of that layout was allocated.

@@ -12,6 +12,23 @@ pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
     if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
 }
 
+/// As [`map`], in front of `beyond` bytes of addresses that have no memory.
+pub(crate) fn map_in_front(bytes: usize, beyond: usize) -> Option<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes + beyond, libc::PROT_NONE, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the first part of the mapping just made, whole pages.
+    if unsafe { libc::mprotect(at, bytes, libc::PROT_READ | libc::PROT_WRITE) } != 0 {
+        // SAFETY: the mapping just made.
+        unsafe { munmap(at.cast(), bytes + beyond) };
+        return None;
+    }
+    NonNull::new(at.cast())
+}
+
 /// The layout that [`unmap`] wants for what [`map`] mapped.
 pub(crate) fn layout_of(bytes: usize) -> Layout {
     // SAFETY: something of that size was mapped, so it is far below the limit.

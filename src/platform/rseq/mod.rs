@@ -15,7 +15,7 @@
 //!             abort (elsewhere, behind the signature): goto restart
 //! ```
 //!
-//! Rules that hold in both files (a wrong byte here kills the process, in production, months later):
+//! Rules that hold for the sections in both files (a wrong byte here kills the process, in production, months later):
 //! - `start` is the instruction right after the `rseq_cs` store and every restart stores it again, because the kernel
 //!   clears the field when it aborts.
 //! - Nothing but `rseq_cs` is ever written in the area: newer kernels kill a process that writes the id fields.
@@ -23,7 +23,7 @@
 //! - Labels have two digits that are neither 0 nor 1: those read as binary numbers in Intel syntax.
 //! - `cpu_id` is read inside the section, as a signed number, and not compared, to spare every call that: the
 //!   kernel's two ids for "not registered", -1 and -2, find cells in front of the others whose slots are always EMPTY
-//!   (`OUTSIDE`), and the region reserves a cell for any number that this kernel can have. Only [`replace`] compares.
+//!   (`OUTSIDE`), and the region reserves addresses for any number that this kernel can have. Only [`replace`] compares.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

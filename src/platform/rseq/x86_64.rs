@@ -153,18 +153,18 @@ pub(in crate::platform) unsafe fn replace(
 
 /// What the fast paths read.
 ///
-/// Rust reaches another crate's static through the global offset table, by a load that linkers leave as it is. This is the
-/// same instruction with the relocation that permits them to make it an address (x86-64 psABI, "Optimize GOTPCRELX
-/// Relocations"), which they do wherever the static is in the same program or library.
+/// Rust reaches another crate's static through the global offset table, by a load that lld, its linker, leaves as it is.
+/// This is the same instruction with the relocation that permits linkers to make it an address (x86-64 psABI, "Optimize
+/// GOTPCRELX Relocations"), which they do wherever the static is in the same program or library.
 #[inline(always)]
 pub(in crate::platform) fn ready() -> &'static Ready {
     let ready: *const Ready;
-    // SAFETY: loads an entry of the global offset table, or the address itself: that of the static. The relocated word
-    // stands behind prefix, opcode and operand.
+    // SAFETY: loads an entry of the global offset table, or the address itself: that of the static. The relocated word is
+    // the instruction's last.
     unsafe {
         asm!(
-            "66: mov {ready}, qword ptr [rip]",
-            ".reloc 66b + 3, R_X86_64_REX_GOTPCRELX, {symbol} - 4",
+            "mov {ready}, qword ptr [rip]",
+            "66: .reloc 66b - 4, R_X86_64_REX_GOTPCRELX, {symbol} - 4",
             symbol = sym READY,
             ready = out(reg) ready,
             options(pure, nomem, nostack, preserves_flags),
