@@ -65,7 +65,7 @@ impl Kfree {
     pub const MULTS: [usize; 5] = [1, 2, 4, 8, 16];
 
     /// The kernel's, but for the loops: its ten take less than a millisecond here.
-    pub const DEFAULT: Self = Self { kfree_loops: 100, kfree_alloc_num: 8000, kfree_mult: 1 };
+    pub const DEFAULT: Self = Self { kfree_loops: 50, kfree_alloc_num: 8000, kfree_mult: 1 };
 
     /// Objects per thread at scale 1.
     pub fn ops(&self) -> u64 {

@@ -9,10 +9,8 @@ use core::time::Duration;
 /// reason.
 #[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
-    let limit = limit.map(|limit| libc::timespec {
-        tv_sec: limit.as_secs() as libc::time_t,
-        tv_nsec: limit.subsec_nanos() as libc::c_long,
-    });
+    let limit = limit
+        .map(|limit| libc::timespec { tv_sec: limit.as_secs() as _, tv_nsec: limit.subsec_nanos() as libc::c_long });
     let limit = limit.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
     // SAFETY: the word outlives the call; the kernel only compares it, and reads the time.
     unsafe {

@@ -56,7 +56,7 @@ pub(crate) struct Options {
     #[arg(long = "kfree_mult", value_name = "N", default_value_t = KFREE.kfree_mult, value_parser = kfree_mult)]
     kfree_mult: usize,
 
-    /// How often each allocator is measured [default: 7, with --quick 2]
+    /// How often each allocator is measured [default: 11, with --quick 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
@@ -151,7 +151,7 @@ impl Options {
 
     /// How many rounds.
     pub(crate) fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 2 } else { 7 })
+        self.rounds.unwrap_or(if self.quick { 2 } else { 11 })
     }
 
     /// The factor on the number of operations.
@@ -215,7 +215,7 @@ mod tests {
         let names: Vec<_> = options.allocators().iter().map(|allocator| allocator.name).collect();
         assert_eq!(names, ["gracealloc", "jemalloc", "mimalloc", "system"]);
         assert_eq!(options.schemes().len(), schemes::ALL.len());
-        assert_eq!((options.threads(pair()), options.rounds(), options.scale()), (vec![1, 2], 7, 1.0));
+        assert_eq!((options.threads(pair()), options.rounds(), options.scale()), (vec![1, 2], 11, 1.0));
         assert_eq!(options.threads(&kfree_twin::SPEC).len(), 1);
         assert_eq!(options.threads(&first_touch::SPEC), [1]);
         assert_eq!(options.kfree(), KFREE);

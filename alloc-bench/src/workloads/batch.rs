@@ -19,7 +19,7 @@ pub const SHORT: Spec = Spec {
     measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
-    prepare: |setup| prepare(setup, 1_000, 4_000_000),
+    prepare: |setup| prepare(setup, 1_000, 2_000_000),
 };
 
 /// Batches of a hundred thousand.
@@ -30,7 +30,7 @@ pub const LONG: Spec = Spec {
     measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
-    prepare: |setup| prepare(setup, 100_000, 2_000_000),
+    prepare: |setup| prepare(setup, 100_000, 1_000_000),
 };
 
 const SIZE: usize = 64;

@@ -19,7 +19,7 @@ pub const SPEC: Spec = Spec {
 
 /// Of an object.
 const WORDS: usize = 8;
-const OPS: u64 = 6_000_000;
+const OPS: u64 = 3_000_000;
 
 fn prepare(setup: &Setup<'_>) -> Result<Box<dyn Workload>> {
     Ok(Box::new(Boxes { threads: setup.threads, passes: setup.passes(OPS, 1), seed: setup.seed }))

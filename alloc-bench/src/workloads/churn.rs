@@ -18,7 +18,7 @@ pub const SMALL: Spec = Spec {
     measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
-    prepare: |setup| prepare::<Even>(setup, 2_500_000),
+    prepare: |setup| prepare::<Even>(setup, 1_250_000),
 };
 
 /// Small and large objects, all orders of magnitude equally often.
@@ -29,7 +29,7 @@ pub const WIDE: Spec = Spec {
     measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
-    prepare: |setup| prepare::<ByMagnitude>(setup, 600_000),
+    prepare: |setup| prepare::<ByMagnitude>(setup, 300_000),
 };
 
 /// A heap that no processor's cache holds.

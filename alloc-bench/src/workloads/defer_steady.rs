@@ -24,7 +24,7 @@ pub const SPEC: Spec = Spec {
 
 /// Of an object.
 const WORDS: usize = 8;
-const OPS: u64 = 500_000;
+const OPS: u64 = 250_000;
 
 /// Prepares it with the scheme `S`.
 pub(crate) fn prepare_with<S: Scheme>(setup: &Setup<'_>) -> Result<Box<dyn Workload>> {

@@ -24,7 +24,7 @@ pub const SPEC: Spec = Spec {
 };
 
 const LAYOUT: Layout = heap::layout(64);
-const OPS: u64 = 6_000_000;
+const OPS: u64 = 3_000_000;
 
 /// Pairs of a child's allocator.
 pub trait Pairs: Debug + Sync {

@@ -21,7 +21,7 @@ pub const SPEC: Spec = Spec {
 };
 
 const SIZE: usize = 64;
-const OPS: u64 = 6_000_000;
+const OPS: u64 = 3_000_000;
 
 fn prepare(setup: &Setup<'_>) -> Result<Box<dyn Workload>> {
     Ok(Box::new(Pair { threads: setup.threads, passes: setup.passes(OPS, 1), seed: setup.seed }))

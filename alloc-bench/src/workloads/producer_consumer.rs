@@ -25,6 +25,8 @@ use super::{Measures, Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::heap;
 use crate::latency::Latencies;
 
+const SMALL_OPS: u64 = 1_250_000;
+
 /// 64 bytes.
 pub const SMALL: Spec = Spec {
     name: "producer-consumer-64",
@@ -33,7 +35,7 @@ pub const SMALL: Spec = Spec {
     measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
-    prepare: |setup| prepare(setup, 64, 2_500_000),
+    prepare: |setup| prepare(setup, 64, SMALL_OPS),
 };
 
 /// 1 KiB.
@@ -44,7 +46,7 @@ pub const LARGE: Spec = Spec {
     measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::Nothing,
-    prepare: |setup| prepare(setup, 1024, 400_000),
+    prepare: |setup| prepare(setup, 1024, 200_000),
 };
 
 /// Objects that are handed over at once.
@@ -227,7 +229,7 @@ mod tests {
     #[test]
     fn every_object_arrives_once() {
         use crate::workloads::tests::{setup, tiny};
-        let ops = setup(1, 1).passes(2_500_000, 64).timed;
+        let ops = setup(1, 1).passes(SMALL_OPS, 64).timed;
         for threads in [1, 2, 3] {
             assert_eq!(tiny(&SMALL, threads, 1), threads as u64 * ops * (ops + 1) / 2);
         }
