@@ -1,9 +1,10 @@
 //! The machine: the only place with target cfg, assembly and system calls.
 //!
 //! ```text
-//!   slots       the per-CPU cells, and the choice between
-//!     rseq        restartable sequences (x86_64, aarch64)      and
+//!   slots       what is done with them, by
+//!     rseq        restartable sequences (x86_64, aarch64)      or
 //!     locked      a try-lock per slot (everything else, and the extra cell)
+//!   region      the cells that they stand in, and the choice between the two
 //!   magazine    the page of pointers that slots hold
 //!   sync        atomics, loom's under loom
 //!   futex       sleeping on a word; with it `lock` for slow paths, and `event`
@@ -55,6 +56,8 @@ pub(crate) mod membarrier;
 pub(crate) mod memory;
 #[cfg(not(loom))]
 pub(crate) mod pin;
+#[cfg(not(loom))]
+mod region;
 #[cfg(gracealloc_rseq)]
 mod rseq;
 #[cfg(not(loom))]
