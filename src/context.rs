@@ -6,7 +6,8 @@
 //! handlers open an atomic section.
 //!
 //! ```text
-//!   count 0                 preemptible, or reader (a question only the public face asks)
+//!   count 0                 preemptible, or reader: `READING` counts our own, crossbeam's are asked after (by the public
+//!                           face alone)
 //!   count 1 and more        atomic
 //! ```
 //!
@@ -19,6 +20,8 @@ use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 thread_local! {
     static COUNT: Cell<u32> = const { Cell::new(0) };
+    /// Guards of our own readers that are open on this thread; with [`INHERITED`] where a fork lies in between.
+    static READING: Cell<u32> = const { Cell::new(0) };
     /// This thread is inside crossbeam on our behalf.
     static IN_CROSSBEAM: Cell<bool> = const { Cell::new(false) };
 }
@@ -38,23 +41,24 @@ pub enum Context {
 
 /// What this thread may do at this moment.
 ///
-/// Inside an [`atomic_section`] the answer is [`Context::Atomic`] and costs one load. Outside, a thread that holds a
-/// guard of crossbeam-epoch's default collector is a reader; asking crossbeam allocates on a thread's first use, and while
-/// a thread's local variables are being destroyed the answer may be wrong.
+/// Inside an [`atomic_section`] the answer is [`Context::Atomic`] and costs one load. Outside, a thread is a reader that
+/// holds a [`ReadGuard`](crate::ReadGuard) or a guard of crossbeam-epoch's default collector; asking crossbeam allocates on
+/// a thread's first use, and while a thread's local variables are being destroyed its answer may be wrong. Who holds an
+/// [`OwnedReadGuard`](crate::OwnedReadGuard) cannot be known.
 ///
 /// # Examples
 /// ```
 /// use gracealloc::{Context, context};
 ///
 /// assert_eq!(context(), Context::Preemptible);
-/// let guard = crossbeam_epoch::pin();
+/// let guard = gracealloc::read();
 /// assert_eq!(context(), Context::Reader);
 /// drop(guard);
 /// ```
 pub fn context() -> Context {
     if is_atomic() {
         Context::Atomic
-    } else if is_pinned() {
+    } else if is_reading() || is_pinned() {
         Context::Reader
     } else {
         Context::Preemptible
@@ -141,6 +145,74 @@ fn lower() {
 /// Ends a section whose guard was forgotten: fork opens it in one handler and ends it in another.
 pub(crate) fn end_forgotten() {
     lower();
+}
+
+/// In the child of a fork that happened with guards open: from there on all guards of this thread, also new ones, are
+/// one reader, since which parity each came under is not known any more.
+const INHERITED: u32 = 1 << 31;
+
+/// A guard of our own readers is about to be opened; whether it is to be counted in.
+///
+/// The first one stores a constant: adding would make each guard wait for the store of the one before.
+#[inline(always)]
+pub(crate) fn begin_read() -> bool {
+    if READING.get() != 0 {
+        return begin_nested_read();
+    }
+    READING.set(1);
+    compiler_fence(SeqCst); // a handler that waited for readers would wait for this one
+    true
+}
+
+#[inline(never)]
+fn begin_nested_read() -> bool {
+    let count = READING.get() + 1;
+    READING.set(count);
+    compiler_fence(SeqCst);
+    count & INHERITED == 0
+}
+
+/// Whether this thread has one guard, which is no inherited one.
+#[inline(always)]
+pub(crate) fn is_reading_once() -> bool {
+    READING.get() == 1
+}
+
+/// Whether this thread's guards are one reader.
+pub(crate) fn is_inherited() -> bool {
+    READING.get() & INHERITED != 0
+}
+
+/// The only guard has been counted out.
+#[inline(always)]
+pub(crate) fn end_read() {
+    compiler_fence(SeqCst);
+    READING.set(0);
+}
+
+/// One of several has been counted out.
+pub(crate) fn end_nested_read() {
+    compiler_fence(SeqCst);
+    READING.set(READING.get() - 1);
+}
+
+/// A guard of several that are one reader is dropped; whether it was the last of them, who leaves for all.
+pub(crate) fn end_inherited_read() -> bool {
+    let left = READING.get() - 1;
+    READING.set(if left == INHERITED { 0 } else { left });
+    left == INHERITED
+}
+
+/// In the child of a fork: what guards this thread has are one reader from now on. Whether it has any.
+pub(crate) fn inherit_reads() -> bool {
+    let any = is_reading();
+    READING.set(if any { READING.get() | INHERITED } else { 0 });
+    any
+}
+
+/// Whether this thread has guards of our own readers.
+pub(crate) fn is_reading() -> bool {
+    READING.get() != 0
 }
 
 /// Whether this thread is in atomic context.

@@ -11,6 +11,7 @@
 
 use crate::context::{self, Context, context};
 use crate::deferred::{self, Deferred, Destructor, Left, Object};
+use crate::grace::Pace;
 use crate::platform::fatal::fatal;
 use crate::platform::{clock, errno};
 use crate::size_class::{Kind, SizeClass};
@@ -25,8 +26,8 @@ use core::time::Duration;
 
 /// Gives a block back once every reader has left that was active at the call.
 ///
-/// Readers are threads that hold a guard of crossbeam-epoch's default collector (`crossbeam_epoch::pin()`). The call
-/// costs about what a free costs: the pointer goes into a page of pointers on this CPU. A full page waits for one grace
+/// Readers hold a guard of [`read`](crate::read), of [`read_owned`](crate::read_owned), or of crossbeam-epoch's default
+/// collector (`crossbeam_epoch::pin()`). The call costs about what a free costs: the pointer goes into a page of pointers on this CPU. A full page waits for one grace
 /// period as a whole, and then is a full magazine of the allocator, without an object having been touched.
 ///
 /// It never fails and never loses the pointer. It blocks only where the page budget
@@ -173,6 +174,8 @@ static WAITS: AtomicU64 = AtomicU64::new(0);
 static WAITED_NS: AtomicU64 = AtomicU64::new(0);
 /// A wait looks this often whether a page has come free.
 const LOOK: Duration = Duration::from_millis(1);
+/// The longest wait while somebody holds an owned guard, perhaps who waits.
+const LIMIT_OF_OWNERS_MS: u64 = 10;
 
 /// Inline waits so far, and the nanoseconds they took together.
 pub(crate) fn inline_waits() -> (u64, u64) {
@@ -217,12 +220,12 @@ fn place(class: SizeClass, object: *mut u8, elapsed: bool, slow: &SlowPath) -> b
 /// Waits for a grace period, at most for the wait limit. `done` is asked again and again, and told whether it is over.
 fn wait(done: impl Fn(bool, &SlowPath) -> bool) -> bool {
     let _errno = errno::Saved::new();
-    let (begin, limit) = (clock::now_ns(), tunables::WAIT_LIMIT_MS.load(Relaxed) * 1_000_000);
+    let begin = clock::now_ns();
     let position = grace::snapshot();
     deferred::wake_worker();
     let waited = loop {
-        let left = (begin + limit).saturating_sub(clock::now_ns());
-        let elapsed = grace::wait(position, Some(LOOK.min(Duration::from_nanos(left))));
+        let left = (begin + wait_limit_ms() * 1_000_000).saturating_sub(clock::now_ns());
+        let elapsed = grace::wait(position, Some(LOOK.min(Duration::from_nanos(left))), Pace::Normal);
         let slow = SlowPath::enter();
         deferred::ripen(&slow);
         if done(elapsed, &slow) {
@@ -235,6 +238,12 @@ fn wait(done: impl Fn(bool, &SlowPath) -> bool) -> bool {
     WAITS.fetch_add(1, Relaxed);
     WAITED_NS.fetch_add(clock::now_ns().saturating_sub(begin), Relaxed);
     waited
+}
+
+/// While a guard is open that may move between threads, the waiter may be its owner: then waits are short.
+fn wait_limit_ms() -> u64 {
+    let limit = tunables::WAIT_LIMIT_MS.load(Relaxed);
+    if grace::has_owned() { limit.min(LIMIT_OF_OWNERS_MS) } else { limit }
 }
 
 fn defer_other(kind: Kind, object: *mut u8, layout: Layout) {
@@ -399,7 +408,7 @@ pub fn barrier() {
     let _errno = errno::Saved::new();
     loop {
         let all = deferred::seal_all();
-        grace::wait(grace::snapshot(), None);
+        grace::wait(grace::snapshot(), None, Pace::Normal);
         deferred::ripen_patiently();
         deferred::run_all_destructors();
         if all {

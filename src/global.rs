@@ -197,13 +197,13 @@ const LONGEST: Duration = Duration::from_millis(100);
 /// be entered from here. A thread that *is* in crossbeam on our behalf gets the reserve instead, as a nested slow path
 /// does: crossbeam ends the process when it has no memory.
 ///
-/// Whether the caller is a reader cannot be asked here (that, too, would enter crossbeam): one waits in vain, once.
+/// Whether the caller is a reader of crossbeam's cannot be asked here (that, too, would enter it): one waits in vain, once.
 #[cold]
 fn or_wait(attempt: impl Fn(&SlowPath) -> *mut u8, slow: &SlowPath) -> *mut u8 {
     if context::is_in_crossbeam() {
         return attempt(&SlowPath::enter());
     }
-    if !deferred::worker_runs() || !deferred::is_pending() {
+    if context::is_reading() || !deferred::worker_runs() || !deferred::is_pending() {
         return ptr::null_mut();
     }
     let limit = Duration::from_millis(tunables::WAIT_LIMIT_MS.load(Relaxed)).min(LONGEST);

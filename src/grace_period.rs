@@ -1,6 +1,7 @@
 //! Waiting for readers, and positions in the sequence of grace periods.
 
 use crate::context::{Context, context};
+use crate::grace::Pace;
 use crate::platform::errno;
 use crate::{deferred, grace};
 use core::fmt;
@@ -8,14 +9,16 @@ use core::time::Duration;
 
 /// Waits until every reader has left that is active now.
 ///
-/// Readers are threads that hold a guard of crossbeam-epoch's default collector. Those that begin later are not waited
+/// Readers hold a guard of [`read`](crate::read), of [`read_owned`](crate::read_owned), or of crossbeam-epoch's default
+/// collector. Those that begin later are not waited
 /// for, so this ends even if there is always one. What was deferred is not necessarily given back when it returns: that
 /// is [`barrier`](crate::barrier).
 ///
 /// A reader that never leaves makes it wait for ever; [`synchronize_timeout`] does not.
 ///
 /// # Panics
-/// - If the calling thread is a reader, or in an [`atomic_section`](crate::atomic_section): it would wait for itself.
+/// - If the calling thread is a reader, or in an [`atomic_section`](crate::atomic_section): it would wait for itself. Who
+///   holds an [`OwnedReadGuard`](crate::OwnedReadGuard) is not noticed, and waits for ever.
 ///
 /// # Examples
 /// ```
@@ -24,7 +27,23 @@ use core::time::Duration;
 pub fn synchronize() {
     expect_preemptible("synchronize");
     let _errno = errno::Saved::new();
-    grace::wait(grace::snapshot(), None);
+    grace::wait(grace::snapshot(), None, Pace::Normal);
+}
+
+/// As [`synchronize`], at the price of this CPU: it looks again and again without a pause, and sleeps only while it gets
+/// nowhere for long.
+///
+/// # Panics
+/// - As [`synchronize`].
+///
+/// # Examples
+/// ```
+/// gracealloc::synchronize_expedited();
+/// ```
+pub fn synchronize_expedited() {
+    expect_preemptible("synchronize_expedited");
+    let _errno = errno::Saved::new();
+    grace::wait(grace::snapshot(), None, Pace::Expedited);
 }
 
 /// As [`synchronize`], but gives up after `limit`.
@@ -57,11 +76,12 @@ pub fn synchronize() {
 pub fn synchronize_timeout(limit: Duration) -> Result<(), Stalled> {
     expect_preemptible("synchronize_timeout");
     let _errno = errno::Saved::new();
-    if grace::wait(grace::snapshot(), Some(limit)) {
+    if grace::wait(grace::snapshot(), Some(limit), Pace::Normal) {
         return Ok(());
     }
-    let (domain, age) = grace::stalled().unwrap_or(("no domain any more", Duration::ZERO));
-    Err(Stalled { domain, age })
+    let over = grace::Stall { domain: "no domain any more", age: Duration::ZERO, readers: None };
+    let grace::Stall { domain, age, readers } = grace::stalled().unwrap_or(over);
+    Err(Stalled { domain, age, readers })
 }
 
 /// A grace period did not end in time; see [`synchronize_timeout`].
@@ -70,14 +90,18 @@ pub fn synchronize_timeout(limit: Duration) -> Result<(), Stalled> {
 pub struct Stalled {
     /// The kind of reader that it waits for; "no domain any more" if it ended just then.
     pub domain: &'static str,
-    /// How long it has been running, which is not how long the caller has waited. (Of crossbeam's readers nothing more can
-    /// be known: not which thread it is.)
+    /// How long it has been running, which is not how long the caller has waited.
     pub age: Duration,
+    /// About how many readers it waits for: by how much those who entered under the retired parity outnumber those who
+    /// have left. Of crossbeam's readers nothing is known, and of nobody which thread it is.
+    pub readers: Option<u64>,
 }
 
 impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a grace period has been waiting for {:?} for readers of {}", self.age, self.domain)
+        write!(f, "a grace period has been waiting for {:?} for ", self.age)?;
+        self.readers.map_or(Ok(()), |n| write!(f, "{n} "))?;
+        write!(f, "readers of {}", self.domain)
     }
 }
 
@@ -135,7 +159,7 @@ impl GraceCookie {
         if !grace::has_elapsed(self.0) {
             expect_preemptible("GraceCookie::wait");
             let _errno = errno::Saved::new();
-            grace::wait(self.0, None);
+            grace::wait(self.0, None, Pace::Normal);
         }
     }
 }

@@ -9,8 +9,8 @@
 //! read-modify-write, caches bounded by the number of CPUs and not of threads. Where restartable sequences are not to be
 //! had (older glibc, musl, other systems) the same caches stand behind try-locks.
 //!
-//! [`deferred_free`] gives a block back once every reader has left that was active at the call; readers are guards of
-//! crossbeam-epoch's default collector. It never fails, and blocks only where the budget for what waits is spent and the
+//! [`deferred_free`] gives a block back once every reader has left that was active at the call; readers hold a guard of
+//! [`read`] or of crossbeam-epoch's default collector. It never fails, and blocks only where the budget for what waits is spent and the
 //! caller may block. [`synchronize`] waits for readers, [`barrier`] for what was deferred.
 //!
 //! In an [`atomic_section`], which a signal handler opens first, neither blocks nor makes a system call: allocation is
@@ -18,7 +18,7 @@
 //!
 //! The modules, each importing only what stands beneath it, from the bottom:
 //! `platform`, `tagged_stack`, `arena`, `tunables`, `context`, `slow_path`, `size_class`, `slab`, `cache`, `grace`, `deferred`,
-//! and the public face: `global`, `defer`, `grace_period`, `config`, `stats`.
+//! and the public face: `global`, `read`, `defer`, `grace_period`, `config`, `stats`.
 
 // Loom models the slots of the fallback and the tagged stack; what else those files have is not used there.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
@@ -44,6 +44,8 @@ mod grace;
 #[cfg(not(loom))]
 mod grace_period;
 mod platform;
+#[cfg(not(loom))]
+mod read;
 #[cfg(loom)]
 #[path = "grace/sequence.rs"]
 mod sequence;
@@ -68,7 +70,9 @@ pub use defer::{Full, barrier, defer_drop, deferred_free, deferred_free_bulk, dr
 #[cfg(not(loom))]
 pub use global::{GraceAlloc, is_global, trim, usable_size};
 #[cfg(not(loom))]
-pub use grace_period::{GraceCookie, Stalled, synchronize, synchronize_timeout};
+pub use grace_period::{GraceCookie, Stalled, synchronize, synchronize_expedited, synchronize_timeout};
+#[cfg(not(loom))]
+pub use read::{OwnedReadGuard, ReadGuard, read, read_owned};
 #[cfg(not(loom))]
 pub use stats::{ClassStats, Stats, stats};
 

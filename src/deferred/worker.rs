@@ -185,13 +185,20 @@ static REPORTED: AtomicU64 = AtomicU64::new(0);
 /// Says so on standard error when a grace period has been running for another report period. Also for callers that push on
 /// where there is no worker.
 pub(crate) fn report_stall() {
-    let Some((domain, age)) = grace::stalled() else { return REPORTED.store(0, Relaxed) };
-    let (age, period) = (age.as_millis() as u64, tunables::STALL_REPORT_MS.load(Relaxed));
+    let Some(stall) = grace::stalled() else { return REPORTED.store(0, Relaxed) };
+    let (age, period) = (stall.age.as_millis() as u64, tunables::STALL_REPORT_MS.load(Relaxed));
     let reports = age / period.max(1);
     if reports > REPORTED.swap(reports, Relaxed) {
         REPORTS.fetch_add(1, Relaxed);
         let _section = context::atomic_section();
-        report(format_args!("a grace period has been waiting for {age} ms for readers of {domain}"));
+        match stall {
+            grace::Stall { domain, readers: Some(n), .. } => {
+                report(format_args!("a grace period has been waiting for {age} ms for {n} readers of {domain}"));
+            }
+            grace::Stall { domain, .. } => {
+                report(format_args!("a grace period has been waiting for {age} ms for readers of {domain}"));
+            }
+        }
     }
 }
 

@@ -58,6 +58,8 @@ impl Domain for Crossbeam {
         self.wanted.fetch_max(number, Release);
     }
 
+    fn advance(&self, _number: u64) {}
+
     fn help(&self, number: u64) {
         if self.is_over(number) {
             return;
@@ -77,6 +79,10 @@ impl Domain for Crossbeam {
 
     fn is_over(&self, number: u64) -> bool {
         self.passed.load(Acquire) >= number // Acquire: pairs with the Release in the probe
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        None // crossbeam does not say
     }
 }
 

@@ -6,9 +6,11 @@
 //!   step                      pushes on what is demanded          only where foreign code may run; see below
 //!
 //!   step:   help          each domain, without a lock: crossbeam's queue moves on
-//!           advance       under the driver's try-lock: end the grace period if all domains are through,
+//!           advance       under the driver's try-lock: each domain; end the grace period if all are through,
 //!                         begin the next if one is demanded
 //!           help          the one just begun
+//!
+//!   enter, leave            readers of our own                    any context
 //! ```
 //!
 //! Nobody waits for the driver's lock, and no step blocks: whoever may, pushes on by one. While crossbeam is entered the
@@ -16,22 +18,29 @@
 
 mod crossbeam;
 mod domain;
+mod readers;
 mod sequence;
 
-use crate::context::InCrossbeam;
+use crate::context::{self, InCrossbeam};
 use crate::platform::clock;
+use crate::platform::errno;
 use crate::platform::event::Event;
 use crate::platform::gate::{FORK_PATIENCE, Gate, Inside};
+use crate::platform::readers as counts;
 use crate::platform::thread;
 use core::cell::Cell;
 use core::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use core::time::Duration;
 use crossbeam::CROSSBEAM;
 use domain::Domain;
+use readers::READERS;
 use sequence::Sequence;
+
+pub(crate) use crate::platform::reader_counts::Parity;
+pub(crate) use crate::platform::readers::{has_owned, note_owned};
 
 /// A word that is alone on its cache lines: each of these is written by many and read by all.
 #[repr(align(128))]
@@ -49,7 +58,7 @@ static ENDED: Event = Event::new();
 /// Threads in `step`.
 static HELPERS: Gate = Gate::new();
 
-static DOMAINS: [&dyn Domain; 1] = [&CROSSBEAM];
+static DOMAINS: [&dyn Domain; 2] = [&READERS, &CROSSBEAM];
 
 thread_local! {
     /// This thread is inside `step`.
@@ -115,11 +124,12 @@ fn advance() -> bool {
     if DRIVER.swap(true, Acquire) {
         return false;
     }
-    if let Some(number) = SEQUENCE.0.running()
-        && DOMAINS.iter().all(|domain| domain.is_over(number))
-    {
-        SEQUENCE.0.end();
-        ENDED.signal();
+    if let Some(number) = SEQUENCE.0.running() {
+        DOMAINS.iter().for_each(|domain| domain.advance(number));
+        if DOMAINS.iter().all(|domain| domain.is_over(number)) {
+            SEQUENCE.0.end();
+            ENDED.signal();
+        }
     }
     let begins = SEQUENCE.0.running().is_none() && !has_elapsed(DEMAND.0.load(Relaxed));
     if begins {
@@ -154,23 +164,109 @@ impl Drop for Helping {
     }
 }
 
-/// A grace period that does not end: the domain that holds it up, and for how long it has been running.
-pub(crate) fn stalled() -> Option<(&'static str, Duration)> {
-    let number = SEQUENCE.0.running()?;
-    let domain = DOMAINS.iter().find(|domain| !domain.is_over(number))?;
-    Some((domain.name(), Duration::from_millis(clock::now_ms().saturating_sub(BEGAN.load(Relaxed)))))
+/// A grace period that does not end.
+pub(crate) struct Stall {
+    /// The domain that holds it up.
+    pub(crate) domain: &'static str,
+    /// For how long it has been running.
+    pub(crate) age: Duration,
+    /// About how many readers it waits for, where that is known.
+    pub(crate) readers: Option<u64>,
 }
 
-/// The first looks at a position only let others run, later ones sleep.
-const EAGER: u32 = 20;
+/// The grace period that runs, if some domain has not got through.
+pub(crate) fn stalled() -> Option<Stall> {
+    let number = SEQUENCE.0.running()?;
+    let domain = DOMAINS.iter().find(|domain| !domain.is_over(number))?;
+    let age = Duration::from_millis(clock::now_ms().saturating_sub(BEGAN.load(Relaxed)));
+    Some(Stall { domain: domain.name(), age, readers: domain.remaining() })
+}
+
+/// Counts a reader of our own in. Never blocks.
+#[inline(always)]
+pub(crate) fn enter() -> Parity {
+    counts::enter().unwrap_or_else(enter_shared)
+}
+
+/// Counts one out.
+#[inline(always)]
+pub(crate) fn leave(parity: Parity) {
+    if !counts::leave(parity) {
+        leave_shared(parity);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn enter_shared() -> Parity {
+    if !counts::is_open() && !context::is_atomic() && !DRIVER.swap(true, Acquire) {
+        let _errno = errno::Saved::new();
+        counts::open();
+        DRIVER.store(false, Release);
+    }
+    counts::enter_shared()
+}
+
+#[cold]
+#[inline(never)]
+fn leave_shared(parity: Parity) {
+    counts::leave_shared(parity);
+}
+
+/// What the guards of the forking thread that are one reader in the child have been counted in under, in bytes.
+static INHERITED: AtomicU64 = AtomicU64::new(0);
+/// Forks that this process has behind it.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// Counts out what was inherited.
+#[cold]
+pub(crate) fn leave_inherited() {
+    if let Some(parity) = Parity::from_bytes(INHERITED.load(Relaxed)) {
+        leave(parity);
+    }
+}
+
+/// Forks that this process has behind it: what other threads had of it before is of no meaning in a child.
+pub(crate) fn generation() -> u32 {
+    GENERATION.load(Relaxed)
+}
+
+/// How a wait takes turns with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// The first looks at a position only let others run, later ones sleep.
+    Normal,
+    /// Looks without a pause at first, then lets others run, and sleeps late.
+    Expedited,
+}
+
+impl Pace {
+    /// After how many looks a wait begins to let others run, to sleep shortly, and to sleep long.
+    fn turns(self) -> [u32; 3] {
+        match self {
+            Self::Normal => [0, 20, 40],
+            Self::Expedited => [1000, 2000, 100_000],
+        }
+    }
+
+    /// The pause after the `n`-th look: at longest until a grace period ends (since `seen`).
+    fn pause(self, n: u32, seen: u32, left: Duration) {
+        match self.turns() {
+            [spin, ..] if n < spin => core::hint::spin_loop(),
+            [_, let_run, _] if n < let_run => thread::pause(),
+            [.., long] => ENDED.wait(seen, left.min(NAPS[usize::from(n >= long)])),
+        }
+    }
+}
+
 /// How long a waiter sleeps before it pushes on again.
 const NAPS: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(1)];
 
 /// Pushes on until the position is reached, or `limit` is over; false then. As for [`step`].
-pub(crate) fn wait(position: u64, limit: Option<Duration>) -> bool {
+pub(crate) fn wait(position: u64, limit: Option<Duration>, pace: Pace) -> bool {
     demand(position);
     let begin = clock::now_ns();
-    let mut naps: u32 = 0;
+    let mut looks: u32 = 0;
     loop {
         let seen = ENDED.now();
         step();
@@ -182,16 +278,8 @@ pub(crate) fn wait(position: u64, limit: Option<Duration>) -> bool {
         if left.is_zero() {
             return false;
         }
-        nap(naps, seen, left);
-        naps = naps.saturating_add(1);
-    }
-}
-
-/// One pause of a wait, its `n`-th: until a grace period ends (since `seen`), or for a short time.
-fn nap(n: u32, seen: u32, left: Duration) {
-    match n {
-        0..EAGER => thread::pause(),
-        _ => ENDED.wait(seen, left.min(NAPS[usize::from(n >= 2 * EAGER)])),
+        pace.pause(looks, seen, left);
+        looks = looks.saturating_add(1);
     }
 }
 
@@ -225,6 +313,8 @@ pub(crate) fn restart() {
     HELPERS.restart(u32::from(HELPING.get()));
     DRIVER.store(false, Release);
     ENDED.restart();
+    GENERATION.fetch_add(1, Relaxed);
+    INHERITED.store(counts::restart(context::inherit_reads()).bytes(), Relaxed);
     if let Some(number) = SEQUENCE.0.running() {
         DOMAINS.iter().for_each(|domain| domain.begin(number));
     }
@@ -263,10 +353,10 @@ mod tests {
     fn a_grace_period_waits_for_who_was_pinned_before() {
         let guard = crossbeam_epoch::pin();
         let position = snapshot();
-        let waiter = std::thread::spawn(move || wait(position, Some(Duration::from_millis(50))));
+        let waiter = std::thread::spawn(move || wait(position, Some(Duration::from_millis(50)), Pace::Normal));
         assert!(!waiter.join().unwrap());
-        assert_eq!(stalled().map(|(domain, _)| domain), Some("crossbeam-epoch"));
+        assert_eq!(stalled().map(|stall| stall.domain), Some("crossbeam-epoch"));
         drop(guard);
-        assert!(wait(position, Some(Duration::from_secs(60))));
+        assert!(wait(position, Some(Duration::from_secs(60)), Pace::Normal));
     }
 }

@@ -56,6 +56,18 @@ pub(super) mod rseq {
     ) -> *mut Magazine {
         core::ptr::null_mut() // no magazine is there: changed
     }
+
+    /// # Safety
+    /// - None; `unsafe` for the sake of the signature.
+    pub(in crate::platform) unsafe fn enter(_access: Access) -> u64 {
+        0 // closed
+    }
+
+    /// # Safety
+    /// - None; `unsafe` for the sake of the signature.
+    pub(in crate::platform) unsafe fn leave(_access: Access, _parity: u64) -> bool {
+        false
+    }
 }
 
 pub(super) mod membarrier {
@@ -64,6 +76,10 @@ pub(super) mod membarrier {
     }
 
     pub(in crate::platform) fn restart_sections() -> bool {
+        false
+    }
+
+    pub(in crate::platform) fn fence_all() -> bool {
         false
     }
 }

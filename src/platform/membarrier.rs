@@ -1,11 +1,15 @@
-//! `membarrier(PRIVATE_EXPEDITED_RSEQ)`: after it returns, no thread of this process is still inside a restartable
-//! section that it had entered before, on any CPU: each was restarted, or had committed.
+//! `membarrier`, the heavy side of asymmetric pairs whose light side pays nothing.
 //!
-//! This is the heavy side of an asymmetric pair. The light side is a section itself, which pays nothing.
+//! - `PRIVATE_EXPEDITED_RSEQ`: after it returns, no thread of this process is still inside a restartable section that it had
+//!   entered before, on any CPU: each was restarted, or had committed.
+//! - `PRIVATE_EXPEDITED`: every thread of this process has passed a full fence between call and return, or runs nowhere and
+//!   passes one before it runs again.
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 // include/uapi/linux/membarrier.h
+const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
+const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
 const PRIVATE_EXPEDITED_RSEQ: libc::c_int = 1 << 7;
 const REGISTER_PRIVATE_EXPEDITED_RSEQ: libc::c_int = 1 << 8;
 
@@ -17,9 +21,14 @@ fn membarrier(command: libc::c_int) -> bool {
     unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }
 
-/// Announces the process as a user of [`restart_sections`]; false where the kernel cannot.
+/// Announces the process as a user of both; false where the kernel cannot.
 pub(super) fn register() -> bool {
-    membarrier(REGISTER_PRIVATE_EXPEDITED_RSEQ)
+    membarrier(REGISTER_PRIVATE_EXPEDITED_RSEQ) && membarrier(REGISTER_PRIVATE_EXPEDITED)
+}
+
+/// A full fence on every thread. False when the kernel refuses.
+pub(super) fn fence_all() -> bool {
+    !REFUSED.load(Relaxed) && membarrier(PRIVATE_EXPEDITED)
 }
 
 /// Restarts every section that is under way. False when the kernel refuses: then nothing may be concluded.
@@ -27,7 +36,7 @@ pub(super) fn restart_sections() -> bool {
     !REFUSED.load(Relaxed) && membarrier(PRIVATE_EXPEDITED_RSEQ)
 }
 
-/// Makes every later [`restart_sections`] fail, or work again.
+/// Makes every later call fail, or work again.
 #[cfg(test)]
 pub(crate) fn refuse(on: bool) {
     REFUSED.store(on, Relaxed);

@@ -4,7 +4,8 @@
 //!   slots       what is done with them, by
 //!     rseq        restartable sequences (x86_64, aarch64)      or
 //!     locked      a try-lock per slot (everything else, and the extra cell)
-//!   region      the cells that they stand in, and the choice between the two
+//!   readers     counts of readers, by either; reader_counts: one cell's
+//!   region      the cells that all this stands in, and the choice between the two
 //!   magazine    the page of pointers that slots hold
 //!   sync        atomics, loom's under loom
 //!   futex       sleeping on a word; with it `lock` for slow paths, and `event`
@@ -56,6 +57,9 @@ pub(crate) mod membarrier;
 pub(crate) mod memory;
 #[cfg(not(loom))]
 pub(crate) mod pin;
+pub(crate) mod reader_counts;
+#[cfg(not(loom))]
+pub(crate) mod readers;
 #[cfg(not(loom))]
 mod region;
 #[cfg(gracealloc_rseq)]

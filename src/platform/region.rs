@@ -6,8 +6,8 @@
 //!            | main   [class] |   | EMPTY          | x2 | main   [class] |   | main   [class] |  ...
 //!            | spare  [class] |   | EMPTY          |    | spare  [class] |   | spare  [class] |
 //!            +----------------+   +----------------+    +----------------+   +----------------+
-//!            4096 bytes each; a slot is one word, the address of a magazine, never null; behind the last CPU's cell are
-//!            addresses without memory
+//!            4096 bytes each; a slot is one word, the address of a magazine, never null; at the end of a cell stand counts
+//!            (`readers`, `slots`); behind the last CPU's cell are addresses without memory
 //! ```
 //!
 //! The mode is chosen once per process: restartable sequences if glibc registered them, the kernel said how long its CPU masks
@@ -35,6 +35,9 @@ pub(crate) const CELL_BYTES: usize = 4096;
 
 /// The last words of a cell are no slots.
 pub(super) const NO_SLOTS: usize = 2;
+
+/// Where the counts of readers stand in a cell: on the cache line in front of the last one.
+pub(super) const RECORD: usize = CELL_BYTES - 128;
 
 /// Which slot of a cell, as its offset in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +92,7 @@ unsafe impl Sync for Region {}
 /// the fallback. Threads may race through here; all get the winner's region. Nothing blocks.
 pub(crate) fn init(slots: usize, shards: u32, want_rseq: bool) -> bool {
     let end = place_of_description(slots) + size_of::<Region>();
-    debug_assert!(end <= CELL_BYTES - NO_SLOTS * 8, "no room for all that a cell holds");
+    debug_assert!(end <= RECORD, "no room for all that a cell holds");
     if REGION.get().is_some() {
         return true;
     }
@@ -190,13 +193,16 @@ pub(crate) fn cells() -> u32 {
 
 /// A slot of any cell. After [`init`].
 pub(super) fn word(cell: u32, slot: Slot) -> &'static AtomicPtr<Magazine> {
+    // SAFETY: slots are inside their cell, and hold magazines.
+    unsafe { &*at(cell, slot.offset()).cast() }
+}
+
+/// The address so many bytes into any cell. After [`init`].
+pub(super) fn at(cell: u32, offset: usize) -> *mut u8 {
     let Some(region) = REGION.get() else { fatal("slots are used before init", ptr::null(), None) };
     let is_extra = region.mode == Mode::Rseq && cell + 1 == region.cells;
-    // SAFETY: `cell` is below the number of cells and the slot inside the cell; the region is never unmapped.
-    unsafe {
-        let start = if is_extra { region.extra } else { region.base.add(cell as usize * CELL_BYTES) };
-        &*start.add(slot.offset()).cast()
-    }
+    let start = if is_extra { region.extra } else { region.base.wrapping_add(cell as usize * CELL_BYTES) };
+    start.wrapping_add(offset)
 }
 
 #[cfg(all(test, gracealloc_rseq))]

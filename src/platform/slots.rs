@@ -63,10 +63,15 @@ pub(crate) unsafe fn push(slot: Slot, object: *mut u8) -> bool {
 
 #[inline(always)]
 fn access(slot: Slot) -> Option<rseq::Access> {
+    access_at(slot.offset())
+}
+
+/// What a section needs to work so many bytes into this CPU's cell; `None` where sections are not in use (yet).
+#[inline(always)]
+pub(super) fn access_at(offset: usize) -> Option<rseq::Access> {
     let ready = rseq::ready();
     let base = ready.base.load(Acquire); // Acquire: pairs with the Release in `publish`
-    (!base.is_null())
-        .then(|| rseq::Access { slot: base.wrapping_add(slot.offset()), offset: ready.offset.load(Relaxed) })
+    (!base.is_null()).then(|| rseq::Access { slot: base.wrapping_add(offset), offset: ready.offset.load(Relaxed) })
 }
 
 /// [`pop`] for who has not tried it, or cannot: where cells are shards, under the slot's lock. Null also if that is held.

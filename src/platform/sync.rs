@@ -16,3 +16,10 @@ pub(crate) fn spin_hint() {
     #[cfg(not(loom))]
     core::hint::spin_loop();
 }
+
+/// A full fence behind an atomic addition that is SeqCst. Native SeqCst accesses have one order among themselves, so nothing
+/// is left to do; loom takes them for weaker ones.
+pub(crate) fn full_fence() {
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+}

@@ -2,6 +2,8 @@
 
 use super::{Access, OUT_OF_RANGE, READY, Ready};
 use crate::platform::magazine::{HEADER_BYTES, Magazine};
+use crate::platform::reader_counts::TO_LEFT;
+use crate::platform::region::RECORD;
 use core::arch::asm;
 
 /// Opens a section: the descriptor (version 0, flags 0, start, length, abort), the restart point, the `rseq_cs` store.
@@ -155,6 +157,78 @@ pub(in crate::platform) unsafe fn replace(
         );
     }
     seen
+}
+
+/// Counts a reader in: one more in this CPU's record, under the parity that stands there. Returns that, or 0 where the
+/// record is closed.
+///
+/// # Safety
+/// - `access` describes the region, whose cells all have a record.
+#[inline(always)]
+pub(in crate::platform) unsafe fn enter(access: Access) -> u64 {
+    let parity: u64;
+    // SAFETY: only the counts in this CPU's record are written, by the commit alone. The parity is loaded inside: a
+    // membarrier after a flip restarts whoever has loaded the old one and not added yet.
+    unsafe {
+        asm!(
+            concat!(
+                section!(
+                    "add {t}, {cells}, {t}, lsl #12",       // the cell, see CELL_SHIFT
+                    "ldr {result}, [{t}, #{record}]",       // parity = record.parity
+                    "cbz {result}, 88f",                    // closed
+                    "add {t}, {t}, {result}",
+                    "ldr {k}, [{t}, #{record}]",
+                    "add {k}, {k}, #1",
+                    "str {k}, [{t}, #{record}]",            // commit: record.entered[parity] += 1
+                ),
+                "88:\n",
+            ),
+            cells = in(reg) access.slot,
+            area = in(reg) thread_pointer().wrapping_offset(access.offset),
+            result = out(reg) parity,
+            t = out(reg) _,
+            k = out(reg) _,
+            record = const RECORD,
+            options(nostack),
+        );
+    }
+    parity
+}
+
+/// Counts a reader out that came under `parity`; false where this CPU's record is closed.
+///
+/// # Safety
+/// - As for [`enter`]; `parity` came from there.
+#[inline(always)]
+pub(in crate::platform) unsafe fn leave(access: Access, parity: u64) -> bool {
+    let done: u64;
+    // SAFETY: as in `enter`.
+    unsafe {
+        asm!(
+            concat!(
+                section!(
+                    "add {t}, {cells}, {t}, lsl #12",       // the cell, see CELL_SHIFT
+                    "ldr {result}, [{t}, #{record}]",
+                    "cbz {result}, 88f",                    // closed
+                    "add {t}, {t}, {parity}",
+                    "ldr {k}, [{t}, #{left}]",
+                    "add {k}, {k}, #1",
+                    "str {k}, [{t}, #{left}]",              // commit: record.left[parity] += 1
+                ),
+                "88:\n",
+            ),
+            cells = in(reg) access.slot,
+            area = in(reg) thread_pointer().wrapping_offset(access.offset),
+            parity = in(reg) parity,
+            result = out(reg) done,
+            t = out(reg) _,
+            k = out(reg) _,
+            record = const RECORD,
+            left = const RECORD + TO_LEFT,
+            options(nostack),
+        );
+    }
+    done != 0
 }
 
 /// What the fast paths read.

@@ -34,7 +34,7 @@ mod x86_64;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as arch;
 
-pub(super) use arch::{pop, push, ready, replace};
+pub(super) use arch::{enter, leave, pop, push, ready, replace};
 use core::sync::atomic::{AtomicIsize, AtomicPtr};
 
 /// `log2` of the distance between two CPUs' cells in bytes; the sections shift by it.
@@ -77,7 +77,7 @@ static READY: Ready = Ready { base: AtomicPtr::new(core::ptr::null_mut()), offse
 /// What one section needs to know.
 #[derive(Clone, Copy)]
 pub(super) struct Access {
-    /// The slot in the cell of CPU 0.
+    /// The slot in the cell of CPU 0; for `enter` and `leave` that cell's start.
     pub(super) slot: *mut u8,
     /// Distance of the rseq area from the thread pointer, in bytes.
     pub(super) offset: isize,
