@@ -67,6 +67,24 @@ impl<T: Record> Arena<T> {
         Some((number, self.get(number)))
     }
 
+    /// Gives the whole pages among the records with these numbers back to the system, which makes them zero; returns their
+    /// bytes.
+    ///
+    /// # Safety
+    /// - Nothing in them is needed, and nobody writes them meanwhile.
+    pub(crate) unsafe fn purge(&'static self, numbers: core::ops::Range<u32>) -> usize {
+        let (mut next, mut bytes) = (numbers.start, 0);
+        while next < numbers.end {
+            let (chunk, at) = place::<T>(next);
+            let in_chunk = ((T::FIRST << chunk) - at as u32).min(numbers.end - next);
+            let start = ptr::from_ref(self.get(next)).cast::<u8>().cast_mut();
+            // SAFETY: records of one chunk, one behind the other; the rest is handed on to the caller.
+            bytes += unsafe { memory::purge_within(start, in_chunk as usize * size_of::<T>()) };
+            next += in_chunk;
+        }
+        bytes
+    }
+
     /// Takes the growth lock, for fork.
     pub(crate) fn lock(&self) {
         core::mem::forget(self.growth.lock());

@@ -56,7 +56,7 @@ pub struct Stats {
     pub pages_pending: u64,
     /// Empty magazines in the depot; they are the reserve for atomic callers as well.
     pub magazines_empty: u64,
-    /// All magazines there are: those in threads' hands, too.
+    /// All magazines there are: those in threads' hands, too; not those whose memory went back to the system.
     pub magazines: u64,
     /// Pre-faulted bytes ready for atomic callers.
     pub reserve_bytes: u64,

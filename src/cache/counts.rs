@@ -1,7 +1,7 @@
 //! What this layer counts: sums over slots and depot, taken when they are asked for.
 
 use super::depot::depot;
-use super::{magazines, main_slot, remote, spare_slot};
+use super::{aside, magazines, main_slot, remote, spare_slot};
 use crate::platform::slots;
 use crate::size_class::SizeClass;
 use crate::slab;
@@ -23,7 +23,7 @@ pub(crate) struct Counts {
 pub(crate) fn counts() -> Counts {
     let Some(depot) = depot() else { return Counts::default() };
     Counts {
-        made: u64::from(magazines::made()),
+        made: u64::from(magazines::made() - aside::count().min(magazines::made())),
         in_slots: SizeClass::all().map(|class| in_slots(class).0).sum(),
         in_depot: SizeClass::all().map(|class| u64::from(depot.count_full(class))).sum(),
         empty: u64::from(depot.count_empty()),

@@ -142,6 +142,18 @@ impl Depot {
         self.nearest().find_map(|shard| if shard.empty.count() > keep { shard.empty.take() } else { None })
     }
 
+    /// Takes an empty magazine of a shard that has more than its low-water mark and a cushion, of any.
+    pub(super) fn take_surplus(&self, cushion: u32) -> Option<Hand> {
+        let keep = self.low_water() + cushion;
+        self.shards.iter().find_map(|shard| if shard.empty.count() > keep { shard.empty.take() } else { None })
+    }
+
+    /// How many such magazines there are.
+    pub(super) fn count_surplus(&self, cushion: u32) -> u32 {
+        let keep = self.low_water() + cushion;
+        self.shards.iter().map(|shard| shard.empty.count().saturating_sub(keep)).sum()
+    }
+
     /// Empty magazines that a shard keeps for atomic callers.
     fn low_water(&self) -> u32 {
         tunables::RESERVE_MAGAZINES.load(Relaxed).saturating_mul(self.group)

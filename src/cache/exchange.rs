@@ -11,6 +11,7 @@
 //!   shelve: spare if that has none, else the depot by what it holds now
 //! ```
 
+use super::aside;
 use super::depot::{Depot, depot};
 use super::magazines::Hand;
 use super::{bypass, capacity, main_slot, spare_slot, upkeep};
@@ -78,7 +79,7 @@ fn with_room(depot: &Depot, class: SizeClass, slow: &SlowPath) -> Option<Hand> {
 /// An empty magazine, made one of `class`.
 pub(super) fn empty(depot: &Depot, class: SizeClass, slow: &SlowPath) -> Option<Hand> {
     let found = depot.take_empty(!slow.may_block());
-    let magazine = found.or_else(|| slow.may_block().then(Hand::make).flatten());
+    let magazine = found.or_else(|| slow.may_block().then(|| aside::take().or_else(Hand::make)).flatten());
     // Without memory for a new one, callers that may block use the reserve too before they go without.
     let magazine = magazine.or_else(|| depot.take_empty(true))?;
     magazine.set_capacity(capacity(class));

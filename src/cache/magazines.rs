@@ -35,6 +35,16 @@ impl Hand {
         Some(Self(magazine))
     }
 
+    /// One that was set aside, and may have become zero meanwhile: as good as new.
+    ///
+    /// # Safety
+    /// - The caller just became its owner.
+    pub(super) unsafe fn anew(number: u32) -> Self {
+        let magazine = ARENA.get(number);
+        magazine.set_index(number);
+        Self(magazine)
+    }
+
     /// The magazine with this number.
     ///
     /// # Safety
@@ -74,6 +84,16 @@ pub(crate) fn magazine(number: u32) -> &'static Magazine {
 /// Magazines made so far.
 pub(crate) fn made() -> u32 {
     ARENA.made()
+}
+
+/// Gives the whole pages among magazines with these numbers back to the system; returns their bytes. Those magazines read
+/// as zero then.
+///
+/// # Safety
+/// - They are empty, and nobody owns or takes them meanwhile.
+pub(super) unsafe fn purge(numbers: core::ops::Range<u32>) -> usize {
+    // SAFETY: handed on to the caller.
+    unsafe { ARENA.purge(numbers) }
 }
 
 /// Takes the lock of this file, for fork.

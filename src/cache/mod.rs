@@ -8,6 +8,7 @@
 //!   bypass                 one object without the slots: they are busy, or there is no magazine
 //!   remote                 other CPUs' slots: trim, CPUs that went idle
 //!   upkeep                 what passing slow paths do for later callers: marks, reserve, decay
+//!   aside                  magazines that nobody needs
 //! ```
 //!
 //! Invariants:
@@ -16,6 +17,7 @@
 //!   the exchange the slot may have been emptied and filled. EMPTY is never owned and never queued.
 //! - Whoever carries a magazine serves its caller from it first, and only then looks for a place for it.
 
+mod aside;
 mod bypass;
 mod counts;
 mod depot;
@@ -155,6 +157,7 @@ pub(crate) fn upkeep(slow: &SlowPath) {
 /// Takes every lock of this layer and the one below, in order, for fork.
 pub(crate) fn lock_all() {
     crate::slab::lock_all();
+    aside::lock();
     magazines::lock_all();
 }
 
@@ -173,6 +176,7 @@ pub(crate) unsafe fn unlock_all() {
     // SAFETY: handed on to the caller.
     unsafe {
         magazines::unlock_all();
+        aside::unlock();
         crate::slab::unlock_all();
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! One membarrier serves any number of slots.
 
+use super::aside;
 use super::depot::{Depot, depot};
 use super::magazines::Hand;
 use super::{main_slot, spare_slot};
@@ -148,7 +149,7 @@ pub(crate) fn reclaim() -> usize {
         }
         slab::reserve::close(class);
     }
-    slab::purge()
+    aside::trim(depot) + slab::purge()
 }
 
 /// Notes that this thread's cell had a slow path now; returns its how many-th.

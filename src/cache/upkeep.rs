@@ -3,6 +3,7 @@
 //! Atomic callers take from the reserve and set marks; they never fill or apply. The next caller that may block does,
 //! one at a time, and only looks at a few words when there is nothing to do.
 
+use super::aside;
 use super::depot::{Depot, depot};
 use super::magazines::Hand;
 use super::remote;
@@ -43,6 +44,7 @@ pub(super) fn before(slow: &SlowPath) {
 pub(crate) fn decay(slow: &SlowPath) {
     if slow.may_block() && slab::decay_if_due() {
         remote::reclaim_idle();
+        depot().into_iter().for_each(aside::decay);
     }
 }
 
@@ -81,7 +83,7 @@ fn refill() -> bool {
     let Some(depot) = depot() else { return false };
     while let Some(cell) = depot.cell_in_want() {
         // What other shards have too much of first: magazines travel to where they are emptied.
-        let Some(magazine) = depot.take_empty(false).or_else(Hand::make) else { return false };
+        let Some(magazine) = depot.take_empty(false).or_else(aside::take).or_else(Hand::make) else { return false };
         magazine.set_home(cell);
         depot.put_empty(magazine);
     }

@@ -10,6 +10,7 @@
 //! use the first word only; the rest is never touched and costs no memory.
 
 use super::segment::{UNIT_BYTES, UNITS};
+use crate::platform::memory;
 use core::sync::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Relaxed},
@@ -36,6 +37,13 @@ impl Bits {
         let bit = 1 << (object % 64);
         // AcqRel: see `marks`, both sides.
         self.word(unit, object / 64).fetch_or(bit, AcqRel) & bit != 0
+    }
+
+    /// Gives the memory of all bits back to the system: those of a segment without spans.
+    pub(super) fn purge(&self) {
+        let start = core::ptr::from_ref(self).cast::<u8>().cast_mut();
+        // SAFETY: mapped by the arena; nobody looks at the bits of units that are in no span, and a span sets its own.
+        unsafe { memory::purge_within(start, size_of::<Self>()) };
     }
 
     /// Sets exactly the first `n` bits of the span.

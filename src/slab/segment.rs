@@ -303,28 +303,27 @@ fn decay_one(segment: &'static Segment, at_once: bool) -> usize {
     if segment.base().is_null() {
         return 0;
     }
+    let dirty = segment.units(&mut held).dirty.count_ones() as usize;
+    if give_back(&mut held, segment, at_once) {
+        return dirty * UNIT_BYTES; // what was purged before holds no memory any more
+    }
     let units = segment.units(&mut held);
     if at_once {
         units.stale = units.dirty;
     }
     let old = units.stale;
     units.stale = units.dirty & !old;
-    let mut given = 0;
-    if old != 0 {
-        hold(&mut held, segment, old);
-        drop(held);
-        let zero = purge_units(segment, old);
-        given = zero.count_ones() as usize * UNIT_BYTES;
-        held = SEGMENTS.lock();
-        // Pages that could not be purged count as clean but not as zero, or every pass would try again.
-        return_run(&mut held, segment, old, false);
-        segment.units(&mut held).zero &= !(old & !zero);
+    if old == 0 {
+        return 0;
     }
-    let dirty = segment.units(&mut held).dirty.count_ones() as usize;
-    if give_back(&mut held, segment, at_once) {
-        given += dirty * UNIT_BYTES; // what was purged before holds no memory any more
-    }
-    given
+    hold(&mut held, segment, old);
+    drop(held);
+    let zero = purge_units(segment, old);
+    let mut held = SEGMENTS.lock();
+    // Pages that could not be purged count as clean but not as zero, or every pass would try again.
+    return_run(&mut held, segment, old, false);
+    segment.units(&mut held).zero &= !(old & !zero);
+    zero.count_ones() as usize * UNIT_BYTES
 }
 
 /// Purges the units in `set`, run by run; returns those that read as zero now.
@@ -364,6 +363,7 @@ fn give_back(held: &mut Guard<'_, Segments>, segment: &'static Segment, at_once:
     LIVE.fetch_sub(1, Relaxed);
     address_map::set_segment(base.addr(), None);
     retire_record(held, segment);
+    segment.free.purge();
     release_block(segment, base); // wholly free, unlinked, and unknown to the map
     true
 }
