@@ -11,6 +11,8 @@ use core::sync::atomic::Ordering::Relaxed;
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) made: u64,
+    /// Of those.
+    pub(crate) bytes: u64,
     pub(crate) in_slots: u64,
     pub(crate) in_depot: u64,
     pub(crate) empty: u64,
@@ -22,8 +24,10 @@ pub(crate) struct Counts {
 /// A look at the counters, each by itself.
 pub(crate) fn counts() -> Counts {
     let Some(depot) = depot() else { return Counts::default() };
+    let (made, bytes) = magazines::made();
     Counts {
-        made: u64::from(magazines::made()),
+        made: u64::from(made),
+        bytes: bytes as u64,
         in_slots: SizeClass::all().map(|class| in_slots(class).0).sum(),
         in_depot: SizeClass::all().map(|class| u64::from(depot.count_full(class))).sum(),
         empty: u64::from(depot.count_empty()),

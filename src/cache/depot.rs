@@ -130,9 +130,12 @@ impl Depot {
         self.nearest().find_map(|shard| shard.full[class.index()].take())
     }
 
-    /// Stores an empty magazine at its home.
+    /// Stores an empty magazine at its home; a short one retires.
     pub(super) fn put_empty(&self, magazine: Hand) {
         debug_assert!(magazine.is_empty());
+        if magazine.is_short() {
+            return magazine.retire();
+        }
         self.shards[self.shard_of(magazine.home())].empty.put(magazine);
     }
 

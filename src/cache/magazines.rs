@@ -1,8 +1,13 @@
 //! All magazines, and what it means to hold one.
+//!
+//! The first magazine of each class is a *short* one: a program that uses many classes a little would otherwise fill half a
+//! page of pointers for each. It serves once; when it is empty it retires, and the class is served by whole ones.
 
+use super::short;
 use crate::arena::{Arena, Record};
 use crate::platform::slots;
 use crate::platform::{Magazine, sync::AtomicU32};
+use crate::size_class::SizeClass;
 use crate::tagged_stack::Nodes;
 use core::ops::Deref;
 
@@ -18,7 +23,7 @@ pub(crate) struct ByNumber;
 
 impl Nodes for ByNumber {
     fn link(&self, index: u32) -> &AtomicU32 {
-        ARENA.get(index).link()
+        magazine(index).link()
     }
 }
 
@@ -30,9 +35,25 @@ pub(crate) struct Hand(&'static Magazine);
 impl Hand {
     /// A new magazine, its page touched; `None` without memory. May map memory: not in atomic context.
     pub(super) fn make() -> Option<Self> {
-        let (number, magazine) = ARENA.make()?;
+        let (number, magazine) = ARENA.make().filter(|&(number, _)| !short::is_number(number))?;
         magazine.set_index(number);
         Some(Self(magazine))
+    }
+
+    /// The short magazine of a class, which nobody has had yet; its capacity is set.
+    pub(super) fn first(class: SizeClass) -> Option<Self> {
+        short::first(class).map(Self)
+    }
+
+    /// Whether it is a short one, not to be filled again.
+    pub(super) fn is_short(&self) -> bool {
+        short::is_number(self.index())
+    }
+
+    /// The end of a short magazine, which is empty.
+    pub(super) fn retire(self) {
+        debug_assert!(self.is_short() && self.is_empty());
+        short::retire();
     }
 
     /// The magazine with this number.
@@ -40,7 +61,7 @@ impl Hand {
     /// # Safety
     /// - The caller just became its owner (took it off a stack).
     pub(crate) unsafe fn by_number(number: u32) -> Self {
-        Self(ARENA.get(number))
+        Self(magazine(number))
     }
 
     /// The magazine at this address, `None` for EMPTY, which is never owned.
@@ -68,12 +89,13 @@ impl Deref for Hand {
 
 /// The magazine with this number, whoever owns it.
 pub(crate) fn magazine(number: u32) -> &'static Magazine {
-    ARENA.get(number)
+    if short::is_number(number) { short::magazine(number) } else { ARENA.get(number) }
 }
 
-/// Magazines made so far.
-pub(crate) fn made() -> u32 {
-    ARENA.made()
+/// Magazines there are, without those that have retired, and their bytes.
+pub(crate) fn made() -> (u32, usize) {
+    let (whole, short) = (ARENA.made(), short::in_use());
+    (whole + short, whole as usize * size_of::<Magazine>() + short as usize * short::BYTES)
 }
 
 /// Takes the lock of this file, for fork.

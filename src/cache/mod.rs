@@ -22,6 +22,7 @@ mod depot;
 mod exchange;
 mod magazines;
 mod remote;
+mod short;
 mod upkeep;
 
 use crate::platform::locked::{Pop, Push};
