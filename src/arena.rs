@@ -60,7 +60,7 @@ impl<T: Record> Arena<T> {
         let (chunk, _) = place::<T>(number);
         if self.chunks[chunk].load(Relaxed).is_null() {
             let records = (T::FIRST as usize) << chunk;
-            let at = memory::map(records.checked_mul(size_of::<T>())?)?.cast::<T>();
+            let at = memory::for_ever(records.checked_mul(size_of::<T>())?)?.cast::<T>();
             self.chunks[chunk].store(at.as_ptr(), Release); // Release: pairs with the Acquire in `get`
         }
         self.made.store(number, Release); // Release: pairs with the Acquire in `made`

@@ -1,6 +1,6 @@
 //! What this thread may do now: block, wait for other people's locks, or neither.
 //!
-//! A count per thread. Every slow path of ours raises it, and so does [`atomic_section`]; while it is above zero the
+//! A count per thread. Every slow path of ours raises it, and so does [`atomic_section`](crate::atomic_section); while it is above zero the
 //! thread is in atomic context. So a signal handler that lands in one of our slow paths sees atomic context by itself.
 //! A handler that lands in *somebody else's* non-reentrant code cannot be told apart from ordinary code, which is why
 //! handlers open an atomic section.
@@ -35,13 +35,13 @@ pub enum Context {
     Preemptible,
     /// Inside a read-side section: may take locks and make system calls, never wait for a grace period.
     Reader,
-    /// Must not block at all: inside an [`atomic_section`], or nested in a slow path of the allocator itself.
+    /// Must not block at all: inside an [`atomic_section`](crate::atomic_section), or nested in a slow path of the allocator itself.
     Atomic,
 }
 
 /// What this thread may do at this moment.
 ///
-/// Inside an [`atomic_section`] the answer is [`Context::Atomic`] and costs one load. Outside, a thread is a reader that
+/// Inside an [`atomic_section`](crate::atomic_section) the answer is [`Context::Atomic`] and costs one load. Outside, a thread is a reader that
 /// holds a [`ReadGuard`](crate::ReadGuard) or a guard of crossbeam-epoch's default collector; asking crossbeam allocates on
 /// a thread's first use, and while a thread's local variables are being destroyed its answer may be wrong. Who holds an
 /// [`OwnedReadGuard`](crate::OwnedReadGuard) cannot be known.
@@ -93,35 +93,15 @@ pub(crate) fn is_in_crossbeam() -> bool {
     IN_CROSSBEAM.get()
 }
 
-/// Keeps the thread in atomic context until it is dropped; see [`atomic_section`].
+/// Keeps the thread in atomic context until it is dropped; see [`atomic_section`](crate::atomic_section).
 #[must_use = "the section ends when the guard is dropped"]
 #[derive(Debug)]
 pub struct AtomicSection {
     _not_send: PhantomData<*mut ()>,
 }
 
-/// Opens a section in which this thread must not block; it nests, and ends on the thread that opened it.
-///
-/// Inside, allocation and deallocation take no lock and make no system call: `alloc` is served from the per-CPU caches,
-/// the depot and the pre-faulted reserve, and returns null when they have nothing, and always for objects above 32 KiB
-/// (on null `Box` and `Vec` end the process: use `std::alloc::alloc` or the `try_` methods). `dealloc` and
-/// [`deferred_free`](crate::deferred_free) cannot fail. The first allocation of a process makes a few system calls wherever
-/// it happens. A guard that is leaked leaves its thread in atomic context for ever.
-///
-/// A signal handler opens one before it allocates or frees. Where restartable sequences are in use (see
-/// [`Stats::rseq`](crate::Stats::rseq)) both are then async-signal-safe; elsewhere a handler that meets the slot of the
-/// operation it interrupted goes round it, which is safe as well.
-///
-/// # Examples
-/// ```
-/// use gracealloc::{Context, atomic_section, context};
-///
-/// let section = atomic_section();
-/// assert_eq!(context(), Context::Atomic);
-/// drop(section);
-/// assert_eq!(context(), Context::Preemptible);
-/// ```
-pub fn atomic_section() -> AtomicSection {
+/// Opens a section; the public [`atomic_section`](crate::atomic_section) also prepares for what it brings.
+pub(crate) fn atomic_section() -> AtomicSection {
     raise();
     AtomicSection { _not_send: PhantomData }
 }

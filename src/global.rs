@@ -280,7 +280,6 @@ load::at_load!(at_load);
 
 extern "C" fn at_load() {
     finish_start();
-    grace::touch();
 }
 
 thread_local! {
@@ -293,6 +292,9 @@ thread_local! {
 extern "C" fn before_fork() {
     if context::is_atomic() {
         return;
+    }
+    if !context::is_in_crossbeam() {
+        grace::touch(); // a child that finds another thread's collector half made waits for it for ever
     }
     LOCKED.set(true);
     core::mem::forget(context::atomic_section()); // until after: nothing on this thread may want the locks

@@ -18,7 +18,7 @@
 //!
 //! The modules, each importing only what stands beneath it, from the bottom:
 //! `platform`, `tagged_stack`, `arena`, `tunables`, `context`, `slow_path`, `size_class`, `slab`, `cache`, `grace`, `deferred`,
-//! and the public face: `global`, `read`, `defer`, `grace_period`, `config`, `stats`.
+//! and the public face: `global`, `read`, `section`, `defer`, `grace_period`, `config`, `stats`.
 
 // Loom models the slots of the fallback and the tagged stack; what else those files have is not used there.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
@@ -46,6 +46,8 @@ mod grace_period;
 mod platform;
 #[cfg(not(loom))]
 mod read;
+#[cfg(not(loom))]
+mod section;
 #[cfg(loom)]
 #[path = "grace/sequence.rs"]
 mod sequence;
@@ -64,7 +66,7 @@ mod tunables;
 #[cfg(not(loom))]
 pub use config::{Config, ConfigError, configure};
 #[cfg(not(loom))]
-pub use context::{AtomicSection, Context, atomic_section, context};
+pub use context::{AtomicSection, Context, context};
 #[cfg(not(loom))]
 pub use defer::{Full, barrier, defer_drop, deferred_free, deferred_free_bulk, drive, try_defer_drop};
 #[cfg(not(loom))]
@@ -73,6 +75,8 @@ pub use global::{GraceAlloc, is_global, trim, usable_size};
 pub use grace_period::{GraceCookie, Stalled, synchronize, synchronize_expedited, synchronize_timeout};
 #[cfg(not(loom))]
 pub use read::{OwnedReadGuard, ReadGuard, read, read_owned};
+#[cfg(not(loom))]
+pub use section::atomic_section;
 #[cfg(not(loom))]
 pub use stats::{ClassStats, Stats, stats};
 

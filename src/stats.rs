@@ -1,6 +1,5 @@
 //! Statistics: every layer counts for itself, here it is added up.
 
-use crate::platform::Magazine;
 use crate::platform::slots::{self, Mode};
 use crate::size_class::SizeClass;
 use crate::{cache, defer, deferred, grace, slab};
@@ -126,7 +125,6 @@ pub fn stats() -> Stats {
     let (inline_waits, inline_wait_ns) = defer::inline_waits();
     let sum = |count: fn(&ClassStats) -> u64| classes.iter().map(|c| c.bytes as u64 * count(c)).sum::<u64>();
     let units = (slab.units_used + slab.units_dirty) as u64 * slab::UNIT_BYTES as u64;
-    let magazine_bytes = cache.made * size_of::<Magazine>() as u64;
     Stats {
         rseq: slots::mode() == Some(Mode::Rseq),
         cells: slots::cells(),
@@ -139,7 +137,7 @@ pub fn stats() -> Stats {
         marked_bytes,
         cached_bytes: sum(|c| c.cached),
         free_bytes: sum(|c| c.objects.saturating_sub(c.live + c.cached + c.deferred)),
-        held_bytes: units + slab.large_bytes + magazine_bytes,
+        held_bytes: units + slab.large_bytes + cache.bytes,
         segment_bytes: slab.segments as u64 * slab::SEGMENT_BYTES as u64,
         large_objects: slab.large_objects,
         large_bytes: slab.large_bytes,

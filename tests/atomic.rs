@@ -35,6 +35,30 @@ fn refill() {
     free(alloc(LARGE).unwrap(), LARGE);
 }
 
+fn the_reserve_is_resident_from_the_first_section_on() {
+    const LAYOUT: Layout = Layout::new::<[u64; 1024]>();
+    refill();
+    let before = stats();
+    assert_eq!((before.reserve_bytes, before.magazines_empty), (64 << 10, 0), "units set aside, and no more");
+    let section = atomic_section();
+    let object = alloc(LAYOUT).expect("the reserve has something");
+    assert!(stats().magazines_empty > before.cells as u64, "and magazines: {}", stats());
+    assert!(is_resident(object), "nobody has written there, and it does not fault");
+    drop(section);
+    free(object, LAYOUT);
+    gracealloc::trim();
+}
+
+/// Whether the page at an address is there. (Elsewhere than on Linux nobody is asked.)
+fn is_resident(at: *mut u8) -> bool {
+    if cfg!(not(target_os = "linux")) {
+        return true;
+    }
+    let (page, mut answer) = (at.map_addr(|at| at & !4095), 0);
+    // SAFETY: asks about a page of ours (a part of one, where pages are larger: then it refuses); one byte for the answer.
+    unsafe { libc::mincore(page.cast(), 1, &mut answer) != 0 || answer & 1 == 1 }
+}
+
 fn atomic_callers_get_the_reserve_and_then_null() {
     refill();
     let before = stats();
@@ -91,6 +115,7 @@ fn frees_in_atomic_context_end_as_marks_and_come_back() {
 
 #[test]
 fn atomic_context() {
+    the_reserve_is_resident_from_the_first_section_on(); // the first
     atomic_callers_get_the_reserve_and_then_null();
     the_rest_of_a_reserved_unit_stays_for_the_next_atomic_caller();
     atomic_callers_get_no_large_object();

@@ -22,6 +22,7 @@ fn turn() -> MutexGuard<'static, ()> {
     let guard = TURN.lock().unwrap_or_else(|e| e.into_inner());
     warm(small());
     trim();
+    drop(atomic_section()); // from the first on there are magazines in reserve
     pass();
     guard
 }

@@ -111,12 +111,12 @@ fn bits(aside: &mut Aside) -> Option<&mut [u64]> {
 /// Purges whatever pages have nothing but magazines that are aside; returns their bytes.
 fn purge() -> usize {
     let (mut next, mut bytes) = (1, 0);
-    while next <= magazines::made() {
+    while next <= magazines::last() {
         let mut aside = ASIDE.lock(); // for each run anew: takers need not wait for all of it
         let Some(bits) = bits(&mut aside) else { break };
         let is_aside = |number: u32| bits[number as usize / 64] >> (number % 64) & 1 == 1;
-        let end = (next..=magazines::made()).take(RUN as usize).find(|&number| !is_aside(number));
-        let end = end.unwrap_or(magazines::made().min(next + RUN - 1) + 1);
+        let end = (next..=magazines::last()).take(RUN as usize).find(|&number| !is_aside(number));
+        let end = end.unwrap_or(magazines::last().min(next + RUN - 1) + 1);
         // SAFETY: magazines that are nobody's as long as the lock is held; zero is one that is empty.
         bytes += unsafe { magazines::purge(next..end) };
         next = end + u32::from(end - next < RUN);

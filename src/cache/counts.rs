@@ -1,7 +1,7 @@
 //! What this layer counts: sums over slots and depot, taken when they are asked for.
 
 use super::depot::depot;
-use super::{aside, magazines, main_slot, remote, spare_slot};
+use super::{magazines, main_slot, remote, spare_slot};
 use crate::platform::slots;
 use crate::size_class::SizeClass;
 use crate::slab;
@@ -11,6 +11,8 @@ use core::sync::atomic::Ordering::Relaxed;
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) made: u64,
+    /// Of those.
+    pub(crate) bytes: u64,
     pub(crate) in_slots: u64,
     pub(crate) in_depot: u64,
     pub(crate) empty: u64,
@@ -22,8 +24,10 @@ pub(crate) struct Counts {
 /// A look at the counters, each by itself.
 pub(crate) fn counts() -> Counts {
     let Some(depot) = depot() else { return Counts::default() };
+    let (made, bytes) = magazines::made();
     Counts {
-        made: u64::from(magazines::made() - aside::count().min(magazines::made())),
+        made: u64::from(made),
+        bytes: bytes as u64,
         in_slots: SizeClass::all().map(|class| in_slots(class).0).sum(),
         in_depot: SizeClass::all().map(|class| u64::from(depot.count_full(class))).sum(),
         empty: u64::from(depot.count_empty()),

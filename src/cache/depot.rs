@@ -86,8 +86,8 @@ pub(super) fn init() -> bool {
     }
     let group = slots::cells().div_ceil(MOST_SHARDS);
     let n = slots::cells().div_ceil(group) as usize;
-    let Some(at) = memory::map(n * size_of::<Shard>() + size_of::<Depot>()) else { return false };
-    // SAFETY: mapped zero pages of that size and a page's alignment; stacks and counts may be zero. The description
+    let Some(at) = memory::for_ever(n * size_of::<Shard>() + size_of::<Depot>()) else { return false };
+    // SAFETY: zeroed memory of that size, aligned as a shard is; stacks and counts may be zero. The description
     // stands behind the shards, whose size is a multiple of its alignment.
     let depot = unsafe {
         let shards = core::slice::from_raw_parts(at.cast::<Shard>().as_ptr(), n);
@@ -130,9 +130,12 @@ impl Depot {
         self.nearest().find_map(|shard| shard.full[class.index()].take())
     }
 
-    /// Stores an empty magazine at its home.
+    /// Stores an empty magazine at its home; a short one retires.
     pub(super) fn put_empty(&self, magazine: Hand) {
         debug_assert!(magazine.is_empty());
+        if magazine.is_short() {
+            return magazine.retire();
+        }
         self.shards[self.shard_of(magazine.home())].empty.put(magazine);
     }
 

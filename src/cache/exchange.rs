@@ -14,7 +14,7 @@
 use super::aside;
 use super::depot::{Depot, depot};
 use super::magazines::Hand;
-use super::{bypass, capacity, main_slot, spare_slot, upkeep};
+use super::{bypass, capacity, main_slot, short, spare_slot, upkeep};
 use crate::platform::Magazine;
 use crate::platform::locked::Replace;
 use crate::platform::slots::{self, Slot};
@@ -56,7 +56,8 @@ fn with_objects(depot: &Depot, class: SizeClass, slow: &SlowPath) -> Option<Hand
 
 /// A magazine filled from a span, or from the reserve in atomic context.
 fn filled(depot: &Depot, class: SizeClass, slow: &SlowPath) -> Option<Hand> {
-    let magazine = empty(depot, class, slow)?;
+    let first = slow.may_block().then(|| Hand::first(class)).flatten();
+    let magazine = first.or_else(|| empty(depot, class, slow))?;
     upkeep::decay(slow);
     let count = if slow.may_block() {
         slab::fill(class, &magazine, capacity(class) as usize)
@@ -73,7 +74,8 @@ fn filled(depot: &Depot, class: SizeClass, slow: &SlowPath) -> Option<Hand> {
 }
 
 fn with_room(depot: &Depot, class: SizeClass, slow: &SlowPath) -> Option<Hand> {
-    take_spare(depot, class, slow, |magazine| !magazine.is_full()).or_else(|| empty(depot, class, slow))
+    take_spare(depot, class, slow, |magazine| !magazine.is_full() && !short::is_number(magazine.index()))
+        .or_else(|| empty(depot, class, slow))
 }
 
 /// An empty magazine, made one of `class`.
@@ -128,7 +130,8 @@ fn install(depot: &Depot, class: SizeClass, magazine: Hand, slow: &SlowPath) {
 fn shelve(depot: &Depot, class: SizeClass, magazine: Hand, slow: &SlowPath) {
     let slot = spare_slot(class);
     let vacant = slots::peek(slot) == slots::empty();
-    if !vacant || slots::replace(slot, slots::empty(), magazine.as_raw()) != Replace::Done {
+    let retires = magazine.is_short() && magazine.is_empty();
+    if retires || !vacant || slots::replace(slot, slots::empty(), magazine.as_raw()) != Replace::Done {
         store(depot, class, magazine, slow);
     }
 }

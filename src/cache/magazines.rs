@@ -1,8 +1,13 @@
 //! All magazines, and what it means to hold one.
+//!
+//! The first magazine of each class is a *short* one: a program that uses many classes a little would otherwise fill half a
+//! page of pointers for each. It serves once; when it is empty it retires, and the class is served by whole ones.
 
+use super::{aside, short};
 use crate::arena::{Arena, Record};
 use crate::platform::slots;
 use crate::platform::{Magazine, sync::AtomicU32};
+use crate::size_class::SizeClass;
 use crate::tagged_stack::Nodes;
 use core::ops::Deref;
 
@@ -18,7 +23,7 @@ pub(crate) struct ByNumber;
 
 impl Nodes for ByNumber {
     fn link(&self, index: u32) -> &AtomicU32 {
-        ARENA.get(index).link()
+        magazine(index).link()
     }
 }
 
@@ -30,7 +35,7 @@ pub(crate) struct Hand(&'static Magazine);
 impl Hand {
     /// A new magazine, its page touched; `None` without memory. May map memory: not in atomic context.
     pub(super) fn make() -> Option<Self> {
-        let (number, magazine) = ARENA.make()?;
+        let (number, magazine) = ARENA.make().filter(|&(number, _)| !short::is_number(number))?;
         magazine.set_index(number);
         Some(Self(magazine))
     }
@@ -45,12 +50,28 @@ impl Hand {
         Self(magazine)
     }
 
+    /// The short magazine of a class, which nobody has had yet; its capacity is set.
+    pub(super) fn first(class: SizeClass) -> Option<Self> {
+        short::first(class).map(Self)
+    }
+
+    /// Whether it is a short one, not to be filled again.
+    pub(super) fn is_short(&self) -> bool {
+        short::is_number(self.index())
+    }
+
+    /// The end of a short magazine, which is empty.
+    pub(super) fn retire(self) {
+        debug_assert!(self.is_short() && self.is_empty());
+        short::retire();
+    }
+
     /// The magazine with this number.
     ///
     /// # Safety
     /// - The caller just became its owner (took it off a stack).
     pub(crate) unsafe fn by_number(number: u32) -> Self {
-        Self(ARENA.get(number))
+        Self(magazine(number))
     }
 
     /// The magazine at this address, `None` for EMPTY, which is never owned.
@@ -78,12 +99,18 @@ impl Deref for Hand {
 
 /// The magazine with this number, whoever owns it.
 pub(crate) fn magazine(number: u32) -> &'static Magazine {
-    ARENA.get(number)
+    if short::is_number(number) { short::magazine(number) } else { ARENA.get(number) }
 }
 
-/// Magazines made so far.
-pub(crate) fn made() -> u32 {
+/// The highest number of a whole magazine.
+pub(super) fn last() -> u32 {
     ARENA.made()
+}
+
+/// Magazines there are, without those that have retired or are aside, and their bytes.
+pub(crate) fn made() -> (u32, usize) {
+    let (whole, short) = (ARENA.made().saturating_sub(aside::count()), short::in_use());
+    (whole + short, whole as usize * size_of::<Magazine>() + short as usize * short::BYTES)
 }
 
 /// Gives the whole pages among magazines with these numbers back to the system; returns their bytes. Those magazines read

@@ -24,6 +24,7 @@ mod depot;
 mod exchange;
 mod magazines;
 mod remote;
+mod short;
 mod upkeep;
 
 use crate::platform::locked::{Pop, Push};
@@ -36,7 +37,7 @@ use crate::slow_path::SlowPath;
 pub(crate) use counts::{cached_objects, counts};
 pub(crate) use magazines::{ByNumber, Hand, magazine};
 pub(crate) use remote::{count_lost, reclaim, take as take_remotely};
-pub(crate) use upkeep::passing;
+pub(crate) use upkeep::{expect_atomic, is_atomic_expected, passing};
 
 /// Magazines carry at most this many bytes of objects, unless that is fewer than [`FEWEST`] objects.
 const MAGAZINE_PAYLOAD: usize = 64 << 10;

@@ -16,6 +16,9 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+/// Atomic callers are to be expected: somebody has opened a section, or was in atomic context without one. Until then
+/// the reserve is units set aside, without their pages and without magazines, which most programs never need.
+static EXPECTED: AtomicBool = AtomicBool::new(false);
 /// Someone is filling the reserve.
 static REFILLING: AtomicBool = AtomicBool::new(false);
 /// No refill before this time (milliseconds): the last one found no memory.
@@ -37,6 +40,24 @@ pub(super) fn before(slow: &SlowPath) {
         if nth.is_multiple_of(EXCHANGES) {
             decay(slow);
         }
+    } else if !is_atomic_expected() {
+        EXPECTED.store(true, Relaxed);
+    }
+}
+
+/// Whether atomic callers are expected already.
+#[inline(always)]
+pub(crate) fn is_atomic_expected() -> bool {
+    EXPECTED.load(Relaxed)
+}
+
+/// From now on the reserve is resident: what there is of it at once if the caller may block, the rest with the next who may.
+pub(crate) fn expect_atomic(slow: &SlowPath) {
+    EXPECTED.store(true, Relaxed);
+    if let Some(depot) = depot().filter(|_| slow.may_block()) {
+        alone(|| {
+            complete(depot);
+        });
     }
 }
 
@@ -58,19 +79,29 @@ pub(crate) fn passing(slow: &SlowPath) {
 
 /// Looks at the own shard only: on a large machine a look at all of them would cost more than the slow path.
 fn reserve_is_low() -> bool {
-    slab::reserve::bytes() < tunables::RESERVE_BYTES.load(Relaxed) || depot().is_some_and(Depot::is_in_want)
+    slab::reserve::bytes() < tunables::RESERVE_BYTES.load(Relaxed)
+        || is_atomic_expected() && (slab::reserve::is_aside() || depot().is_some_and(Depot::is_in_want))
 }
 
 fn refill_if_low() {
-    // Acquire and Release: one refill after the other sees what the last one made.
-    if !reserve_is_low() || REFILLING.swap(true, Acquire) {
+    if !reserve_is_low() {
         return;
     }
-    let now = clock::now_ms();
-    if now >= NOT_BEFORE.load(Relaxed) && !refill() {
-        NOT_BEFORE.store(now + BACK_OFF_MS, Relaxed);
+    alone(|| {
+        let now = clock::now_ms();
+        if now >= NOT_BEFORE.load(Relaxed) && !refill() {
+            NOT_BEFORE.store(now + BACK_OFF_MS, Relaxed);
+        }
+    });
+}
+
+/// Does something to the reserve, unless somebody else does.
+fn alone(work: impl FnOnce()) {
+    // Acquire and Release: one refill after the other sees what the last one made.
+    if !REFILLING.swap(true, Acquire) {
+        work();
+        REFILLING.store(false, Release);
     }
-    REFILLING.store(false, Release);
 }
 
 /// In the child of a fork: who was filling the reserve is not there any more.
@@ -81,16 +112,26 @@ pub(super) fn restart() {
 /// Fills the reserve; false when memory ran out.
 fn refill() -> bool {
     let Some(depot) = depot() else { return false };
+    let expected = is_atomic_expected();
+    if expected && !complete(depot) {
+        return false;
+    }
+    while slab::reserve::bytes() < tunables::RESERVE_BYTES.load(Relaxed) {
+        if !slab::reserve::add(expected) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Gives the reserve what it does without until atomic callers are expected; false when memory ran out.
+fn complete(depot: &Depot) -> bool {
+    slab::reserve::make_resident();
     while let Some(cell) = depot.cell_in_want() {
         // What other shards have too much of first: magazines travel to where they are emptied.
         let Some(magazine) = depot.take_empty(false).or_else(aside::take).or_else(Hand::make) else { return false };
         magazine.set_home(cell);
         depot.put_empty(magazine);
-    }
-    while slab::reserve::bytes() < tunables::RESERVE_BYTES.load(Relaxed) {
-        if !slab::reserve::add() {
-            return false;
-        }
     }
     true
 }

@@ -7,6 +7,7 @@
 
 use super::cells::{self, Cell};
 use crate::platform::limit;
+use crate::slow_path::SlowPath;
 use crate::tunables;
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -25,9 +26,11 @@ const GRAIN: i64 = 256 << 10;
 /// No budget is below this: a few pages of any class must fit, or nothing would be deferred at all.
 const LEAST: u64 = 1 << 20;
 
-/// Looks how much memory there is. Reads files: not in atomic context.
-pub(super) fn look() {
-    if AUTOMATIC.load(Relaxed) == 0 {
+/// Looks how much memory there is, if that matters and nobody has: reads files, so atomic callers leave it to others.
+///
+/// Not at start-up, where it was most of the system calls: a program that defers nothing need not know.
+pub(super) fn look(slow: &SlowPath) {
+    if slow.may_block() && AUTOMATIC.load(Relaxed) == 0 && tunables::BUDGET_BYTES.load(Relaxed) == 0 {
         let fraction = (limit::memory_bytes() / FRACTION) as u64;
         AUTOMATIC.store(if fraction == 0 { UNKNOWN } else { fraction.max(LEAST) }, Relaxed);
     }
@@ -104,5 +107,16 @@ fn pass_on(cell: &Cell, bytes: i64) {
     if here.abs() >= grain {
         let here = cell.charge.swap(0, Relaxed); // all of it, also what others added meanwhile
         TOTAL.fetch_add(here, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_block_looks() {
+        look(&SlowPath::enter());
+        assert!(AUTOMATIC.load(Relaxed) > 0 || tunables::BUDGET_BYTES.load(Relaxed) > 0);
     }
 }

@@ -37,8 +37,8 @@ pub(super) fn init() -> bool {
         return true;
     }
     let n = slots::cells() as usize;
-    let Some(at) = memory::map(n * size_of::<Cell>() + size_of::<Table>()) else { return false };
-    // SAFETY: mapped zero pages of that size and a page's alignment; queues and counts may be zero. The table's
+    let Some(at) = memory::for_ever(n * size_of::<Cell>() + size_of::<Table>()) else { return false };
+    // SAFETY: zeroed memory of that size, aligned as a cell is; queues and counts may be zero. The table's
     // description stands behind the records, whose size is a multiple of its alignment.
     let table = unsafe {
         let table = at.as_ptr().add(n * size_of::<Cell>()).cast::<Table>();

@@ -5,6 +5,7 @@ use crate::cache;
 use crate::platform::slots;
 use crate::size_class::SizeClass;
 use crate::slab;
+use crate::slow_path::SlowPath;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What waits, and what was done.
@@ -24,6 +25,7 @@ pub(crate) struct Counts {
 
 /// A look at the counters, each by itself.
 pub(crate) fn counts() -> Counts {
+    budget::look(&SlowPath::enter());
     let sum = |of: fn(&cells::Cell) -> &AtomicU64| cells::all().iter().map(|cell| of(cell).load(Relaxed)).sum::<u64>();
     let (sealed, recycled) = (sum(|cell| &cell.sealed), sum(|cell| &cell.recycled));
     Counts {

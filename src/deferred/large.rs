@@ -25,6 +25,7 @@ pub(super) static BYTES: AtomicU64 = AtomicU64::new(0);
 /// Whether the budget has room for an object of this size; one that is larger than the budget finds room when nothing else
 /// waits, or it would wait for ever.
 pub(crate) fn has_room(bytes: usize) -> bool {
+    budget::look(&SlowPath::enter());
     budget::has_room(bytes) || budget::is_untouched()
 }
 

@@ -43,9 +43,8 @@ pub(crate) fn init() -> bool {
     cells::init()
 }
 
-/// The part of start-up that reads files and takes a lock: not in atomic context.
+/// The part of start-up that takes a lock: not in atomic context.
 pub(crate) fn prepare() {
-    budget::look();
     drops::make_pool();
 }
 

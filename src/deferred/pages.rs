@@ -108,6 +108,7 @@ pub(super) fn overflow(class: SizeClass, object: *mut u8, slow: &SlowPath) -> De
     }
     let Some(cell) = cells::here() else { return Deferred::Exhausted };
     cache::upkeep(slow);
+    budget::look(slow);
     ripen(cell, IN_PASSING, slow);
     if slow.may_block() && slab::marks::DEFERRED.is_pending() && budget::has_room(payload(class)) {
         collect_marked(slow);

@@ -14,7 +14,7 @@
 //!
 //! It is started and woken in preemptible context only. Atomic callers leave what they have; it looks once a second.
 
-use super::{cells, drops, pages};
+use super::{budget, cells, drops, pages};
 use crate::platform::event::Event;
 use crate::platform::fatal::report;
 use crate::platform::{clock, slots, thread};
@@ -143,6 +143,7 @@ fn pass(drains: &mut Drains) -> bool {
 /// What takes locks: open pages, marks, the reserve, decay.
 pub(super) fn maintain(everywhere: bool) {
     let slow = SlowPath::enter();
+    budget::look(&slow); // for atomic callers, who cannot
     let open = (0..slots::cells()).filter(|&cell| cells::all()[cell as usize].open.swap(false, Acquire) || everywhere);
     pages::drain(open, false);
     if slab::marks::DEFERRED.is_pending() {

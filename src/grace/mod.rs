@@ -93,7 +93,7 @@ pub(crate) fn ended() -> u64 {
     SEQUENCE.0.ended()
 }
 
-/// Has crossbeam make its collector, so that later steps need not. Allocates: not in a slow path.
+/// Has crossbeam make its collector, or waits for the thread that is making it. Allocates: not in a slow path.
 pub(crate) fn touch() {
     crossbeam::touch();
 }

@@ -93,7 +93,7 @@ fn node<T>(at: &AtomicPtr<T>, spare: &mut Option<NonNull<T>>) -> Option<&'static
     if at.load(Acquire).is_null() {
         let _growing = GROWTH.lock();
         if at.load(Relaxed).is_null() {
-            let node = spare.take().or_else(|| memory::map(size_of::<T>()).map(NonNull::cast))?;
+            let node = spare.take().or_else(|| memory::for_ever(size_of::<T>()).map(NonNull::cast))?;
             at.store(node.as_ptr(), Release); // zero pages: nothing is there yet
         }
     }

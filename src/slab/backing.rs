@@ -16,6 +16,8 @@ mod system;
 use system as chosen;
 
 pub(super) use chosen::purge;
+/// Brings the backing to life, so that what it registers (its fork handlers) comes before what we register.
+pub(crate) use chosen::touch;
 use core::alloc::Layout;
 
 /// The least that is asked for, in bytes: a page of the address map.
@@ -48,14 +50,4 @@ pub(super) unsafe fn dealloc(ptr: *mut u8, layout: Layout) {
 pub(super) unsafe fn realloc(ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     // SAFETY: handed on to the caller.
     unsafe { chosen::realloc(ptr, padded(layout), new_size.max(LEAST)) }
-}
-
-/// Brings the backing to life, so that what it registers (its fork handlers) comes before what we register.
-pub(crate) fn touch() {
-    let layout = Layout::new::<u64>();
-    let ptr = alloc(layout, false);
-    if !ptr.is_null() {
-        // SAFETY: just allocated with this layout.
-        unsafe { dealloc(ptr, layout) };
-    }
 }

@@ -1,14 +1,15 @@
 //! Pre-faulted units for atomic callers.
 //!
-//! Atomic context may take no lock and make no system call, so memory for it is set aside beforehand: single units,
-//! resident, on a tagged stack. Who pops one owns it and makes it a span of the class in need, all of whose objects
-//! count as handed out (to the reserve). What the caller does not take stays *open* for the next caller of that class.
+//! Atomic context may take no lock and make no system call, so memory for it is set aside beforehand: single units on
+//! tagged stacks, resident from the moment that atomic callers are expected. Who pops one owns it and makes it a span of
+//! the class in need, all of whose objects count as handed out (to the reserve). What the caller does not take stays *open*
+//! for the next caller of that class.
 //!
 //! ```text
 //!   refill (may block)          take (atomic context)
-//!     a unit, its pages           an open unit of the class, else a ready one, formatted
-//!     touched --> READY ------->  objects from `next` on
-//!                                 OPEN[class] <-- if any are left;  else the entry is UNUSED
+//!     a unit --> ASIDE            an open unit of the class, else a ready one, else one aside, formatted
+//!       its pages |  touched      objects from `next` on
+//!             READY ----------->  OPEN[class] <-- if any are left;  else the entry is UNUSED
 //!   close (may block)
 //!     OPEN[class] --> the objects left are put back like any others
 //! ```
@@ -66,6 +67,8 @@ impl Entry {
 }
 
 static READY: TaggedStack = TaggedStack::new();
+/// As good, but that their pages are not there yet.
+static ASIDE: TaggedStack = TaggedStack::new();
 static OPEN: [TaggedStack; CLASSES] = [const { TaggedStack::new() }; CLASSES];
 static UNUSED: TaggedStack = TaggedStack::new();
 /// Entries that were ever used: the others are on no stack yet.
@@ -84,20 +87,41 @@ pub(crate) fn left(class: SizeClass) -> u32 {
     LEFT[class.index()].load(Relaxed)
 }
 
-/// Adds one unit; false without memory or room. May block. One caller at a time.
-pub(crate) fn add() -> bool {
+/// Adds one unit, with `resident` its pages too; false without memory or room. May block. One caller at a time.
+pub(crate) fn add(resident: bool) -> bool {
     let Some(number) = UNUSED.pop(&ByNumber).or_else(new_entry) else { return false };
     let Some((segment, unit, _)) = segment::take_units(1) else {
         UNUSED.push(&ByNumber, number);
         return false;
     };
-    // SAFETY: the unit is ours.
-    unsafe { memory::populate(segment.unit_at(unit), UNIT_BYTES) };
     entry(number).segment.store(core::ptr::from_ref(segment).cast_mut(), Relaxed); // published by the push
     entry(number).unit.store(unit as u32, Relaxed);
     UNITS.fetch_add(1, Relaxed); // before the push: high for a moment, never below zero
-    READY.push(&ByNumber, number);
+    if resident {
+        make_ready(number)
+    } else {
+        ASIDE.push(&ByNumber, number)
+    }
     true
+}
+
+/// Whether some unit is not resident.
+pub(crate) fn is_aside() -> bool {
+    !ASIDE.is_empty()
+}
+
+/// Makes every unit that was set aside resident, one after the other: only one at a time is out of atomic callers' reach.
+pub(crate) fn make_resident() {
+    while let Some(number) = ASIDE.pop(&ByNumber) {
+        make_ready(number);
+    }
+}
+
+fn make_ready(number: u32) {
+    let at = entry(number).at();
+    // SAFETY: the entry is in this thread's hands, and so is the unit.
+    unsafe { memory::populate(at.segment.unit_at(at.unit), UNIT_BYTES) };
+    READY.push(&ByNumber, number);
 }
 
 fn new_entry() -> Option<u32> {
@@ -123,7 +147,7 @@ pub(crate) fn take(class: SizeClass, want: usize, mut each: impl FnMut(*mut u8))
 
 /// Makes a ready unit one of `class`.
 fn open(class: SizeClass) -> Option<u32> {
-    let number = READY.pop(&ByNumber)?;
+    let number = READY.pop(&ByNumber).or_else(|| ASIDE.pop(&ByNumber))?;
     UNITS.fetch_sub(1, Relaxed);
     let at = entry(number).at();
     at.format(class, 1, false);

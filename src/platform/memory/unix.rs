@@ -6,9 +6,14 @@ use core::ptr::NonNull;
 
 /// Maps `bytes` (rounded up to pages) of zeroed, private memory.
 pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
+    map_near(core::ptr::null_mut(), bytes)
+}
+
+/// As [`map`], at `wish` if the kernel finds room there.
+fn map_near(wish: *mut u8, bytes: usize) -> Option<NonNull<u8>> {
     let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, prot, flags, -1, 0) };
+    // SAFETY: a new mapping where there is none.
+    let at = unsafe { libc::mmap(wish.cast(), bytes, prot, flags, -1, 0) };
     if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
 }
 
@@ -38,12 +43,16 @@ pub(crate) fn layout_of(bytes: usize) -> Layout {
 /// Maps zeroed memory at a multiple of the layout's alignment, which is a multiple of the page size.
 pub(crate) fn map_aligned(layout: Layout) -> Option<NonNull<u8>> {
     let (bytes, align) = (layout.size(), layout.align());
-    let at = map(bytes)?; // next to an aligned block of the same size it is aligned by itself
-    if at.as_ptr().align_offset(align) == 0 {
-        return Some(at);
+    let mut wish = core::ptr::null_mut();
+    for _ in 0..2 {
+        let at = map_near(wish, bytes)?.as_ptr(); // next to an aligned block of the same size it is aligned by itself
+        if at.addr().is_multiple_of(align) {
+            return NonNull::new(at);
+        }
+        // SAFETY: the mapping just made.
+        unsafe { munmap(at, bytes) };
+        wish = at.map_addr(|at| at & !(align - 1)); // mappings grow downwards: there is room now from here on, as a rule
     }
-    // SAFETY: the mapping just made.
-    unsafe { munmap(at.as_ptr(), bytes) };
     let at = map(bytes + align)?.as_ptr();
     let lead = at.align_offset(align);
     // SAFETY: head and tail of the mapping just made, around the block, which stays.

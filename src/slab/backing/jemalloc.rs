@@ -67,3 +67,9 @@ pub(crate) fn purge() {
     // SAFETY: neither reads nor writes a value.
     unsafe { ffi::mallctl(ALL.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
 }
+
+/// Initialises it, with its fork handlers, and asks for no memory: the smallest question that does.
+pub(crate) fn touch() {
+    // SAFETY: the size is not zero.
+    unsafe { ffi::nallocx(1, 0) };
+}
