@@ -11,7 +11,7 @@ use std::{ptr, thread};
 #[global_allocator]
 static GLOBAL: GraceAlloc = GraceAlloc;
 
-const SIGNALS: u64 = 2000;
+const SIGNALS: u64 = 300;
 const NOTE: Layout = Layout::new::<Note>();
 
 struct Note(u64, u64); // a number and its complement
