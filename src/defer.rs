@@ -10,7 +10,7 @@
 //! crossbeam is entered outside of every slow path and with no lock of ours.
 
 use crate::context::{self, Context, context};
-use crate::deferred::{self, Deferred, Destructor, Left, Object};
+use crate::deferred::{self, Deferred, Destructor, Left};
 use crate::grace::Pace;
 use crate::platform::fatal::fatal;
 use crate::platform::{clock, errno};
@@ -20,9 +20,10 @@ use crate::{cache, global, grace, slab, tunables};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::fmt;
-use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
+
+pub(crate) use crate::deferred::Object;
 
 /// Gives a block back once every reader has left that was active at the call.
 ///
@@ -315,7 +316,21 @@ impl core::error::Error for Full {}
 /// gracealloc::barrier(); // it has been dropped
 /// ```
 pub unsafe fn defer_drop<T: ?Sized + Send + 'static>(ptr: *mut T) {
-    if !leave(destructor(ptr)) {
+    leave_or_leak(destructor(ptr, drop_box::<T>));
+}
+
+/// As [`defer_drop`], for a value that did not come from a box: `function` drops it and gives its memory back, and finds it
+/// with [`pointer_in`].
+///
+/// # Safety
+/// - As for [`defer_drop`], but for the box.
+/// - `function` may be called with this object, once, on any thread.
+pub(crate) unsafe fn defer_drop_with<T: Send + 'static>(ptr: *mut T, function: unsafe fn(Object)) {
+    leave_or_leak(destructor(ptr, function));
+}
+
+fn leave_or_leak(destructor: Destructor) {
+    if !leave(destructor) {
         deferred::count_leaked_drop();
     }
 }
@@ -339,7 +354,7 @@ pub unsafe fn defer_drop<T: ?Sized + Send + 'static>(ptr: *mut T) {
 /// # Ok::<(), gracealloc::Full>(())
 /// ```
 pub unsafe fn try_defer_drop<T: ?Sized + Send + 'static>(ptr: *mut T) -> Result<(), Full> {
-    if leave(destructor(ptr)) { Ok(()) } else { Err(Full) }
+    if leave(destructor(ptr, drop_box::<T>)) { Ok(()) } else { Err(Full) }
 }
 
 fn leave(destructor: Destructor) -> bool {
@@ -365,20 +380,29 @@ fn leave_or_wait(destructor: Destructor) -> Left {
     if placed.get() == Left::Full { deferred::leave(destructor, true) } else { placed.get() }
 }
 
-/// How to drop the box behind a pointer of any kind.
-fn destructor<T: ?Sized>(ptr: *mut T) -> Destructor {
+/// How to drop what is behind a pointer of any kind.
+fn destructor<T: ?Sized>(ptr: *mut T, function: unsafe fn(Object)) -> Destructor {
     const { assert!(size_of::<*mut T>() <= size_of::<Object>()) };
     let mut object = Object::uninit();
     // SAFETY: the object has room for a pointer of any kind, as asserted; it need not be aligned like one.
     unsafe { object.as_mut_ptr().cast::<*mut T>().write_unaligned(ptr) };
-    Destructor { function: drop_box::<T>, object }
+    Destructor { function, object }
+}
+
+/// The pointer that an object was made of.
+///
+/// # Safety
+/// - [`destructor`] made it of a pointer to a `T`.
+pub(crate) unsafe fn pointer_in<T: ?Sized>(object: Object) -> *mut T {
+    // SAFETY: handed on to the caller.
+    unsafe { object.as_ptr().cast::<*mut T>().read_unaligned() }
 }
 
 /// # Safety
 /// - `object` is what [`destructor`] made of a pointer to a `T` that came from a box, and this is called once.
-unsafe fn drop_box<T: ?Sized>(object: MaybeUninit<[*mut u8; 2]>) {
+unsafe fn drop_box<T: ?Sized>(object: Object) {
     // SAFETY: handed on to the caller.
-    unsafe { drop(Box::from_raw(object.as_ptr().cast::<*mut T>().read_unaligned())) };
+    unsafe { drop(Box::from_raw(pointer_in::<T>(object))) };
 }
 
 /// Waits until everything that was deferred before the call has been given back, and dropped what is to be dropped.

@@ -11,14 +11,16 @@
 //!
 //! [`deferred_free`] gives a block back once every reader has left that was active at the call; readers hold a guard of
 //! [`read`] or of crossbeam-epoch's default collector. It never fails, and blocks only where the budget for what waits is spent and the
-//! caller may block. [`synchronize`] waits for readers, [`barrier`] for what was deferred.
+//! caller may block. [`synchronize`] waits for readers, [`barrier`] for what was deferred. [`Rcu`] is the safe face of it: a
+//! value that is read while it is replaced; [`Retire`] that for guards of crossbeam-epoch's.
 //!
 //! In an [`atomic_section`], which a signal handler opens first, neither blocks nor makes a system call: allocation is
-//! served from the caches and from pre-faulted memory and returns null when those are empty; deallocation cannot fail.
+//! served from the caches and from pre-faulted memory and returns null when those are empty; deallocation cannot fail. A
+//! [`Reservation`] holds objects that were set aside beforehand.
 //!
 //! The modules, each importing only what stands beneath it, from the bottom:
 //! `platform`, `tagged_stack`, `arena`, `tunables`, `context`, `slow_path`, `size_class`, `slab`, `cache`, `grace`, `deferred`,
-//! and the public face: `global`, `read`, `section`, `defer`, `grace_period`, `config`, `stats`.
+//! and the public face: `global`, `reservation`, `read`, `section`, `defer`, `rcu`, `epoch`, `grace_period`, `config`, `stats`.
 
 // Loom models the slots of the fallback and the tagged stack; what else those files have is not used there.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
@@ -38,6 +40,8 @@ mod defer;
 #[cfg(not(loom))]
 mod deferred;
 #[cfg(not(loom))]
+mod epoch;
+#[cfg(not(loom))]
 mod global;
 #[cfg(not(loom))]
 mod grace;
@@ -45,7 +49,11 @@ mod grace;
 mod grace_period;
 mod platform;
 #[cfg(not(loom))]
+mod rcu;
+#[cfg(not(loom))]
 mod read;
+#[cfg(not(loom))]
+mod reservation;
 #[cfg(not(loom))]
 mod section;
 #[cfg(loom)]
@@ -70,11 +78,17 @@ pub use context::{AtomicSection, Context, context};
 #[cfg(not(loom))]
 pub use defer::{Full, barrier, defer_drop, deferred_free, deferred_free_bulk, drive, try_defer_drop};
 #[cfg(not(loom))]
+pub use epoch::Retire;
+#[cfg(not(loom))]
 pub use global::{GraceAlloc, is_global, trim, usable_size};
 #[cfg(not(loom))]
 pub use grace_period::{GraceCookie, Stalled, synchronize, synchronize_expedited, synchronize_timeout};
 #[cfg(not(loom))]
+pub use rcu::{Guard, Rcu};
+#[cfg(not(loom))]
 pub use read::{OwnedReadGuard, ReadGuard, read, read_owned};
+#[cfg(not(loom))]
+pub use reservation::{Reservation, ReserveError};
 #[cfg(not(loom))]
 pub use section::atomic_section;
 #[cfg(not(loom))]
