@@ -178,7 +178,14 @@ pub(crate) static WRITE: Routine<Counts> = Routine {
         Shared("take a position", |c| {
             let odd = c.memory.sequence % 2;
             let trusts = c.memory.bug == Bug::PositionTrustsTheRunning;
-            c.registers.position = c.memory.sequence + if odd == 0 { 2 } else if trusts { 1 } else { 3 };
+            c.registers.position = c.memory.sequence
+                + if odd == 0 {
+                    2
+                } else if trusts {
+                    1
+                } else {
+                    3
+                };
             c.memory.demand = c.memory.demand.max(c.registers.position);
             Next
         }),
