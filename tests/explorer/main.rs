@@ -32,8 +32,8 @@
 //!   signals: any number of preemptions and migrations is covered.
 //! - A **mutant** is the same case with one seeded bug. Each must be found, or a clean run proves nothing.
 //!
-//! Memory is sequentially consistent here, but for the stores that unlink objects: orderings are argued in the code they
-//! belong to. What the protocol must survive even so is modelled: a section on another CPU that loaded a magazine before
+//! Memory is sequentially consistent here, but for the stores that unlink objects, and for what readers count and load on their
+//! CPU (`counts.rs`): other orderings are argued in the code they belong to. What the protocol must survive even so is modelled: a section on another CPU that loaded a magazine before
 //! a remote take and commits after.
 //!
 //! Not modelled: other stores in store buffers; the spare slots (a spare is a slot, and taking from it is a replace); the
