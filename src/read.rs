@@ -7,9 +7,10 @@ use core::marker::PhantomData;
 /// Becomes a reader until the guard is dropped: what is unlinked and deferred meanwhile is not given back.
 ///
 /// It costs one restartable sequence that adds to a count of this CPU, and as much at the end: no fence, no atomic
-/// instruction, no registration of threads. Sections nest, and guards may be dropped in any order. It never fails and never
-/// blocks, and works in a signal handler too (inside an [`atomic_section`](crate::atomic_section), as everything there). Where
-/// restartable sequences are not in use it costs an atomic addition.
+/// instruction, no registration of threads. Sections nest, and guards may be dropped in any order: what was found before a
+/// guard was opened, under an older one, is protected by the older one alone. It never fails and never blocks, and works in a
+/// signal handler too (inside an [`atomic_section`](crate::atomic_section), as everything there). Where restartable sequences
+/// are not in use it costs an atomic addition.
 ///
 /// A reader may allocate, free and defer, and should not take long: what was deferred since it began stays until it ends. It
 /// must not wait for readers, itself among them: [`synchronize`](crate::synchronize) and [`barrier`](crate::barrier) panic.

@@ -5,10 +5,12 @@
 
 #![cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 
-use gracealloc::{GraceAlloc, stats};
+use gracealloc::{GraceAlloc, read, read_owned, stats, synchronize, synchronize_timeout};
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::Barrier;
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 /// What glibc registers with (include/uapi/linux/rseq.h, sysdeps/unix/sysv/linux/rseq-internal.h).
 const AREA_BYTES: u32 = 32;
@@ -71,4 +73,26 @@ fn threads_without_a_cpu_number_share_the_extra_cell() {
     assert_eq!(results, [Some(0); 4]);
     let class = *stats().classes.iter().find(|c| c.bytes == LAYOUT.size()).unwrap();
     assert_eq!(class.live, 0, "nothing lost: {}", stats());
+}
+
+/// They are counted on the record that is nobody's, and may leave what others have entered.
+#[test]
+fn readers_without_a_cpu_number_are_waited_for() {
+    work(2);
+    synchronize(); // what the other test began
+    let guard = read_owned();
+    let (opened, is_open) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let reader = thread::spawn(move || {
+        let reader = unregister().then(read);
+        drop(guard);
+        opened.send(reader.is_some()).unwrap();
+        let _ = released.recv();
+    });
+    if is_open.recv().unwrap() {
+        assert_eq!(synchronize_timeout(Duration::from_millis(30)).unwrap_err().readers, Some(1));
+    }
+    drop(release);
+    reader.join().unwrap();
+    assert!(synchronize_timeout(Duration::from_secs(60)).is_ok());
 }

@@ -199,12 +199,23 @@ pub(crate) fn leave(parity: Parity) {
 #[cold]
 #[inline(never)]
 fn enter_shared() -> Parity {
-    if !counts::is_open() && !context::is_atomic() && !DRIVER.swap(true, Acquire) {
+    if counts::is_closed() && TRIED.load(Relaxed) != ended() && !context::is_atomic() {
+        open();
+    }
+    counts::enter_shared()
+}
+
+/// Grace periods that had ended when somebody last tried to open the records of CPUs. A kernel that refuses is asked again
+/// after another one: each time is a system call, with the driver's lock held.
+static TRIED: AtomicU64 = AtomicU64::new(u64::MAX);
+
+fn open() {
+    if !DRIVER.swap(true, Acquire) {
         let _errno = errno::Saved::new();
+        TRIED.store(ended(), Relaxed);
         counts::open();
         DRIVER.store(false, Release);
     }
-    counts::enter_shared()
 }
 
 #[cold]

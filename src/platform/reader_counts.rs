@@ -90,6 +90,12 @@ impl Counts {
         }
     }
 
+    #[cfg(loom)]
+    pub(super) fn new(parity: Parity) -> Self {
+        let none = || [AtomicU64::new(0), AtomicU64::new(0)];
+        Self { parity: AtomicU64::new(parity.0), entered: none(), left: none(), owned: AtomicU64::new(0) }
+    }
+
     /// Enters; `None` where the record is closed.
     pub(crate) fn enter(&self) -> Option<Parity> {
         loop {
@@ -119,13 +125,13 @@ impl Counts {
         self.parity.store(parity.0, SeqCst);
     }
 
-    /// How many have left under `parity`. Before [`entered`](Self::entered), over all records.
-    pub(crate) fn left(&self, parity: Parity) -> u64 {
+    /// How many have left under `parity`.
+    fn left(&self, parity: Parity) -> u64 {
         self.left[parity.index()].load(Acquire) // Acquire: pairs with the Release in `leave`
     }
 
     /// How many have entered under `parity`.
-    pub(crate) fn entered(&self, parity: Parity) -> u64 {
+    fn entered(&self, parity: Parity) -> u64 {
         self.entered[parity.index()].load(Relaxed) // Relaxed: after the Acquire in `left`, and the fence after the flip
     }
 
@@ -146,3 +152,13 @@ impl Counts {
         self.entered.iter().chain(&self.left).chain([&self.owned]).for_each(|count| count.store(0, Relaxed));
     }
 }
+
+/// How many readers are left under a parity that has ended, over all records: exact when it is 0, or when nobody comes or goes.
+pub(crate) fn remaining<'a>(records: impl Iterator<Item = &'a Counts> + Clone, parity: Parity) -> u64 {
+    let left = records.clone().fold(0u64, |sum, record| sum.wrapping_add(record.left(parity)));
+    let entered = records.fold(0u64, |sum, record| sum.wrapping_add(record.entered(parity)));
+    entered.wrapping_sub(left)
+}
+
+#[cfg(all(test, loom))]
+mod model;

@@ -13,10 +13,13 @@
 //!
 //! Invariant: open records and nobody's show the same parity, but while the one driver of grace periods flips.
 
-use super::reader_counts::{Counts, Parity};
+use super::reader_counts::{self, Counts, Parity};
 use super::region::{self, CELL_BYTES, Mode, NO_SLOTS, RECORD};
-use super::{membarrier, rseq, slots};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use super::{membarrier, rseq, slots, sync};
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::{Relaxed, SeqCst},
+};
 
 /// Nobody's.
 static SHARED: Counts = Counts::new(Parity::FIRST);
@@ -69,20 +72,24 @@ fn record(cell: u32) -> &'static Counts {
     unsafe { &*region::at(cell, RECORD).cast() }
 }
 
-fn all() -> impl Iterator<Item = &'static Counts> {
+fn all() -> impl Iterator<Item = &'static Counts> + Clone {
     (0..region::cells()).map(record).chain([&SHARED])
 }
 
-/// Whether the records in cells are open.
-pub(crate) fn is_open() -> bool {
+fn is_open() -> bool {
     OPEN.load(Relaxed)
+}
+
+/// Whether there are records in cells, all of them closed.
+pub(crate) fn is_closed() -> bool {
+    region::cells() != 0 && !is_open()
 }
 
 /// Opens the records in cells, if there are any. Only for the driver of grace periods. Makes a system call.
 ///
 /// Who enters there comes after a full fence on its CPU, as who comes under a new parity does; see `grace::readers`.
 pub(crate) fn open() {
-    if region::cells() != 0 && !is_open() && fence_if(true) {
+    if is_closed() && fence_if(true) {
         OPEN.store(true, Relaxed);
         show(parity());
     }
@@ -106,11 +113,9 @@ pub(crate) fn flip() -> Parity {
     old
 }
 
-/// How many readers are left under a parity that has ended: exact when it is 0, or when nobody comes or goes.
+/// How many readers are left under a parity that has ended.
 pub(crate) fn remaining(parity: Parity) -> u64 {
-    let left = all().fold(0u64, |sum, record| sum.wrapping_add(record.left(parity)));
-    let entered = all().fold(0u64, |sum, record| sum.wrapping_add(record.entered(parity)));
-    entered.wrapping_sub(left)
+    reader_counts::remaining(all(), parity)
 }
 
 /// A full fence on every thread, for readers that do without; false when the kernel refuses.
@@ -120,10 +125,11 @@ pub(crate) fn fence() -> bool {
 
 /// [`fence`], and whoever was counting in and had looked at the parity before has added to it, or looks again.
 pub(crate) fn settle() -> bool {
-    !is_open() || (slots::settle() && fence())
+    (!is_open() || slots::settle()) && fence()
 }
 
 fn fence_if(open: bool) -> bool {
+    sync::fence(SeqCst); // where records are shared this is the driver's; see `reader_counts`
     !open || region::mode() != Some(Mode::Rseq) || membarrier::fence_all()
 }
 

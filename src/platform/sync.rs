@@ -17,8 +17,10 @@ pub(crate) fn spin_hint() {
     core::hint::spin_loop();
 }
 
-/// A full fence behind an atomic addition that is SeqCst. Native SeqCst accesses have one order among themselves, so nothing
-/// is left to do; loom takes them for weaker ones.
+/// A full fence between an atomic addition and a load that are both SeqCst. Native SeqCst accesses have one order among
+/// themselves, and with fences, so nothing is left to do; loom takes them for weaker ones. That is true of these two alone: in
+/// front of an Acquire or a Relaxed load, as where counts are added up, the fence must be there (on aarch64 a SeqCst store may
+/// be seen after an `ldapr` behind it).
 pub(crate) fn full_fence() {
     #[cfg(loom)]
     fence(Ordering::SeqCst);

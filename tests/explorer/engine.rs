@@ -26,7 +26,7 @@ pub(crate) trait Model: Clone + Eq + Hash + 'static {
     fn forget(registers: &mut Self::Registers);
 
     /// The kernel was entered on this CPU, to switch threads or by a membarrier's interrupt: stores made there are seen
-    /// by all from here on. A model without store buffers has nothing to do.
+    /// by all from here on, and loads are made after it. A model without store buffers has nothing to do.
     fn interrupted(&mut self, _cpu: Cpu) {}
 
     /// Tells what is broken. `registers` are those of every context of every thread.
@@ -61,6 +61,8 @@ pub(crate) enum Flow<M: Model> {
     Return,
     /// `membarrier(PRIVATE_EXPEDITED_RSEQ)`, then the next step.
     Membarrier,
+    /// `membarrier(PRIVATE_EXPEDITED)`: sections go on.
+    Fence,
 }
 
 pub(crate) type Run<M> = fn(&mut Core<M>) -> Flow<M>;

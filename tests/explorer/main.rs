@@ -9,7 +9,11 @@
 //!   slots.rs  remote.rs   alloc and free, remote take: routines, and cases with their mutants in */tests.rs
 //!   sections.rs           pop, push, replace as step lists
 //!   cells.rs  ledger.rs   magazines, slots, depot: the memory; what must hold of it at every state
-//!   ------------------    above: the model of slots, below: of deferred freeing
+//!   ------------------    above: the model of slots, below: of counted readers
+//!   readers.rs            enter and leave, and cases with their mutants
+//!   driver.rs             the grace period that waits for them; the writer; opening records
+//!   counts.rs             records and store buffers: the memory; what must hold of it
+//!   ------------------    below: the model of deferred freeing
 //!   stamping.rs           cases with readers: nothing is free while one has it
 //!   barrier.rs            barrier, and cases in which it would leave something behind
 //!   defer.rs  drain.rs    from an object to a queued page: by its CPU, by others; the cookie
@@ -28,8 +32,8 @@
 //!   signals: any number of preemptions and migrations is covered.
 //! - A **mutant** is the same case with one seeded bug. Each must be found, or a clean run proves nothing.
 //!
-//! Memory is sequentially consistent here, but for the stores that unlink objects: orderings are argued in the code they
-//! belong to. What the protocol must survive even so is modelled: a section on another CPU that loaded a magazine before
+//! Memory is sequentially consistent here, but for the stores that unlink objects, and for what readers count and load on their
+//! CPU (`counts.rs`): other orderings are argued in the code they belong to. What the protocol must survive even so is modelled: a section on another CPU that loaded a magazine before
 //! a remote take and commits after.
 //!
 //! Not modelled: other stores in store buffers; the spare slots (a spare is a slot, and taking from it is a replace); the
@@ -44,13 +48,16 @@ mod barrier;
 mod books;
 mod case;
 mod cells;
+mod counts;
 mod defer;
 mod drain;
+mod driver;
 mod engine;
 mod grace;
 mod ledger;
 mod pages;
 mod poll;
+mod readers;
 mod remote;
 mod search;
 mod sections;

@@ -23,6 +23,8 @@ pub(crate) struct Thread<M: Model> {
     pub(crate) on: Option<Cpu>,
     /// The CPUs that this thread's membarrier has still to interrupt, a bit each.
     pub(crate) awaits: u8,
+    /// Whether that membarrier restarts sections.
+    pub(crate) restarts: bool,
     contexts: Vec<Context<M>>,
 }
 
@@ -40,7 +42,7 @@ struct Frame<M: Model> {
 
 impl<M: Model> Thread<M> {
     pub(crate) fn new(program: &Program<M>) -> Self {
-        Thread { on: None, awaits: 0, contexts: vec![Context::new(program)] }
+        Thread { on: None, awaits: 0, restarts: false, contexts: vec![Context::new(program)] }
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -105,7 +107,7 @@ impl<M: Model> Thread<M> {
     pub(crate) fn go(&mut self, flow: &Flow<M>) {
         let top = self.top_mut();
         match flow {
-            Flow::Next | Flow::Membarrier => top.at += 1,
+            Flow::Next | Flow::Membarrier | Flow::Fence => top.at += 1,
             Flow::Again => (top.at, top.armed) = (0, false),
             Flow::Return => top.at = top.len(),
             Flow::Call(routine) => {

@@ -127,8 +127,9 @@ impl<M: Model> World<M> {
             }
             Move::Interrupt(t, cpu) => {
                 self.threads[t].awaits &= !(1 << cpu);
+                let restarts = self.threads[t].restarts;
                 let hit = self.threads.iter_mut().filter(|thread| thread.on == Some(cpu));
-                hit.for_each(|thread| thread.abort(true, kernel));
+                hit.for_each(|thread| thread.abort(restarts, kernel));
                 self.memory.interrupted(cpu);
             }
         }
@@ -148,8 +149,10 @@ impl<M: Model> World<M> {
         let Step::Shared(_, run) = self.threads[t].next() else {
             unreachable!("private steps have run");
         };
-        if let Flow::Membarrier = self.run(t, *run) {
+        let flow = self.run(t, *run);
+        if matches!(flow, Flow::Membarrier | Flow::Fence) {
             self.threads[t].awaits = (1 << machine.cpus) - 1;
+            self.threads[t].restarts = matches!(flow, Flow::Membarrier);
         }
     }
 
