@@ -101,26 +101,26 @@ fn node<T>(at: &AtomicPtr<T>, spare: &mut Option<NonNull<T>>) -> Option<&'static
     Some(unsafe { &*at.load(Acquire) })
 }
 
-/// One node of each kind, in hand for an object that is about to move; what is not used is kept for the next.
+/// How many nodes of each kind are kept for movers. With fewer than there are movers at a time, each maps and unmaps what
+/// it does not need.
+const SPARES: usize = 8;
+
+type Spares<T> = [AtomicPtr<T>; SPARES];
+
+static LEAVES: Spares<Leaf> = [const { AtomicPtr::new(ptr::null_mut()) }; SPARES];
+static STARTS: Spares<Starts> = [const { AtomicPtr::new(ptr::null_mut()) }; SPARES];
+
+/// One node of each kind, in hand for an object that is about to move; what is not used is kept for the next. Not even a
+/// lock: a mover that is interrupted holds nobody up.
 pub(super) struct Nodes {
     leaf: Option<NonNull<Leaf>>,
     starts: Option<NonNull<Starts>>,
 }
 
-// SAFETY: nodes in hand are memory that nobody else knows.
-unsafe impl Send for Nodes {}
-
-static KEPT: Lock<Nodes> = Lock::new(Nodes { leaf: None, starts: None });
-
 impl Nodes {
     /// One of each, or `None` without memory.
     pub(super) fn take() -> Option<Self> {
-        let mut nodes = {
-            let mut kept = KEPT.lock();
-            Self { leaf: kept.leaf.take(), starts: kept.starts.take() }
-        };
-        nodes.leaf = nodes.leaf.or_else(|| memory::map(size_of::<Leaf>()).map(NonNull::cast));
-        nodes.starts = nodes.starts.or_else(|| memory::map(size_of::<Starts>()).map(NonNull::cast));
+        let nodes = Self { leaf: spare(&LEAVES), starts: spare(&STARTS) };
         (nodes.leaf.is_some() && nodes.starts.is_some()).then_some(nodes)
     }
 
@@ -132,38 +132,41 @@ impl Nodes {
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        let mut kept = KEPT.lock();
-        keep(&mut kept.leaf, self.leaf.take());
-        keep(&mut kept.starts, self.starts.take());
+        keep(&LEAVES, self.leaf.take());
+        keep(&STARTS, self.starts.take());
     }
 }
 
-/// Takes both locks of this file, for fork.
-pub(super) fn lock_all() {
-    core::mem::forget(GROWTH.lock());
-    core::mem::forget(KEPT.lock());
+/// A node that was kept, or a new one.
+fn spare<T>(spares: &Spares<T>) -> Option<NonNull<T>> {
+    // Relaxed, here and in `keep`: nobody has written to a node that is kept.
+    let kept = spares.iter().find_map(|place| NonNull::new(place.swap(ptr::null_mut(), Relaxed)));
+    kept.or_else(|| memory::map(size_of::<T>()).map(NonNull::cast))
 }
 
-/// Leaves them again.
+/// Keeps an unused node where there is a place for it, else unmaps it.
+fn keep<T>(spares: &Spares<T>, node: Option<NonNull<T>>) {
+    let Some(node) = node else { return };
+    let vacant =
+        |place: &AtomicPtr<T>| place.compare_exchange(ptr::null_mut(), node.as_ptr(), Relaxed, Relaxed).is_ok();
+    if !spares.iter().any(vacant) {
+        // SAFETY: came from `map` with this size, and nobody has seen it.
+        unsafe { memory::unmap(node.cast().as_ptr(), memory::layout_of(size_of::<T>())) }
+    }
+}
+
+/// Takes the lock of this file, for fork.
+pub(super) fn lock_all() {
+    core::mem::forget(GROWTH.lock());
+}
+
+/// Leaves it again.
 ///
 /// # Safety
 /// - This thread called [`lock_all`].
 pub(super) unsafe fn unlock_all() {
     // SAFETY: handed on to the caller.
-    unsafe {
-        KEPT.unlock();
-        GROWTH.unlock();
-    }
-}
-
-/// Keeps an unused node where none is kept yet, else unmaps it.
-fn keep<T>(place: &mut Option<NonNull<T>>, node: Option<NonNull<T>>) {
-    match (&place, node) {
-        (None, node) => *place = node,
-        // SAFETY: came from `map` with this size, and nobody has seen it.
-        (Some(_), Some(node)) => unsafe { memory::unmap(node.cast().as_ptr(), memory::layout_of(size_of::<T>())) },
-        (Some(_), None) => {}
-    }
+    unsafe { GROWTH.unlock() }
 }
 
 #[cfg(test)]
@@ -181,19 +184,21 @@ mod tests {
 
     #[test]
     #[cfg(gracealloc_rseq)] // where there is a kernel to ask
-    fn what_two_movers_had_in_hand_is_kept_once() {
+    fn what_movers_had_in_hand_is_kept_as_far_as_there_is_room() {
         let node = || memory::map(size_of::<Starts>()).map(NonNull::cast::<Starts>);
         // SAFETY: asks about a page, and changes nothing.
         let is_mapped = |at: NonNull<Starts>| unsafe { libc::msync(at.as_ptr().cast(), 1, libc::MS_ASYNC) == 0 };
         // Another test may map something at the same address at once; not every time.
         let unmapped = (0..20).any(|_| {
-            let (mut place, first, second) = (None, node(), node());
-            keep(&mut place, first);
-            keep(&mut place, second);
-            assert!(place == first && is_mapped(first.unwrap()));
-            !is_mapped(second.unwrap())
+            let spares: Spares<Starts> = Default::default();
+            let (kept, last) = ([(); SPARES].map(|()| node()), node());
+            kept.iter().for_each(|&node| keep(&spares, node));
+            keep(&spares, last);
+            assert!(kept.iter().all(|node| is_mapped(node.unwrap())));
+            assert!(kept.iter().all(|&node| spare(&spares) == node), "they come back");
+            !is_mapped(last.unwrap())
         });
-        assert!(unmapped, "the second has no place and must go");
+        assert!(unmapped, "the last has no place and must go");
     }
 
     #[test]

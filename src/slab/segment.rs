@@ -50,6 +50,10 @@ const LAYOUT: Layout = match Layout::from_size_align(SEGMENT_BYTES, SEGMENT_BYTE
 /// How many wholly free segments stay when others go back.
 const CUSHION: usize = 1;
 
+/// Segments beyond so many ask for huge pages. In a smaller heap the rest of each 2 MiB weighs more: many spans are touched
+/// at their low end only.
+const SMALL_HEAP: usize = 16;
+
 /// The state of a segment that is kept out of its memory.
 pub(crate) struct Segment {
     base: AtomicPtr<u8>,
@@ -229,6 +233,10 @@ fn new_block(segment: &'static Segment) -> bool {
         return false;
     }
     segment.mapped.store(mapped.is_some(), Relaxed);
+    if mapped.is_some() && LIVE.load(Relaxed) >= SMALL_HEAP {
+        // SAFETY: just mapped, whole pages.
+        unsafe { memory::prefer_huge_pages(base, SEGMENT_BYTES) };
+    }
     segment.base.store(base, Relaxed); // published by the release in `set_segment`
     let known = address_map::set_segment(base.addr(), Some(segment));
     if !known {
@@ -389,6 +397,15 @@ mod tests {
         assert_eq!(run(0, UNITS), u128::MAX);
         assert_eq!(run(3, 2), 0b11000);
         assert_eq!(run(127, 1), 1 << 127);
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn segments_beyond_a_small_heap_ask_for_huge_pages() {
+        let whole: Vec<_> = (0..=SMALL_HEAP + CUSHION).map(|_| take_units(UNITS).unwrap()).collect();
+        let asked = |(segment, ..): &(&Segment, usize, bool)| memory::wants_huge_pages(segment.base().addr());
+        assert!(whole.iter().any(|one| matches!(asked(one), None | Some(true))));
+        whole.iter().for_each(|&(segment, first, _)| return_units(segment, first, UNITS, true));
     }
 
     #[test]

@@ -53,6 +53,12 @@ pub(crate) unsafe fn purge(_start: *mut u8, _bytes: usize) -> bool {
 /// - None; `unsafe` for the sake of the signature.
 pub(crate) unsafe fn populate(_start: *mut u8, _bytes: usize) {}
 
+/// Nothing is asked for.
+///
+/// # Safety
+/// - None; `unsafe` for the sake of the signature.
+pub(crate) unsafe fn prefer_huge_pages(_start: *mut u8, _bytes: usize) {}
+
 /// Nothing is known of the system allocator.
 #[cfg(not(feature = "jemalloc"))] // else nothing of ours is there
 pub(crate) fn trim_library() {}

@@ -108,6 +108,33 @@ pub(crate) unsafe fn populate(start: *mut u8, bytes: usize) {
     }
 }
 
+/// Asks for huge pages in a range from now on; a kernel that has none refuses.
+///
+/// # Safety
+/// - The range is private anonymous memory, whole pages.
+pub(crate) unsafe fn prefer_huge_pages(start: *mut u8, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: handed on to the caller; changes no data.
+    let _refused = unsafe { libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE) } != 0;
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, bytes);
+}
+
+/// Whether the mapping around an address asks for huge pages; `None` if the kernel has none.
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) fn wants_huge_pages(address: usize) -> Option<bool> {
+    std::fs::metadata("/sys/kernel/mm/transparent_hugepage").ok()?;
+    let maps = std::fs::read_to_string("/proc/self/smaps").ok()?;
+    let number = |text: &str| usize::from_str_radix(text, 16).ok();
+    let start_and_end = |line: &str| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        Some(number(start)?..number(end)?)
+    };
+    let mut around = maps.lines().skip_while(|line| !start_and_end(line).is_some_and(|range| range.contains(&address)));
+    let flags = around.find_map(|line| line.strip_prefix("VmFlags:"))?;
+    Some(flags.split_whitespace().any(|flag| flag == "hg"))
+}
+
 /// Has the C library's allocator give back what it keeps unused, where it knows how.
 #[cfg(not(feature = "jemalloc"))] // else nothing of ours is there
 pub(crate) fn trim_library() {

@@ -4,12 +4,20 @@
 //! one: a request for a huge object then follows a null pointer. So a thread first asks whether it has an arena, and
 //! until it has, its objects come from arena 0, which always exists.
 
+mod huge_pages;
+
+use crate::platform::weak::weak_text;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::ffi::{CStr, c_int};
 use core::ptr;
 use tikv_jemalloc_sys as ffi;
 use tikv_jemallocator::Jemalloc;
+
+// jemalloc adds a page to each large object, and begins at a line of it by chance, so that objects of one size do not meet
+// in the same cache sets. Without it two neighbours make exactly one of twice the size, which is what vectors grow to, and
+// the page is not touched. The environment and a program's own variable of this name prevail.
+weak_text!("_rjem_malloc_conf", "cache_oblivious:false");
 
 thread_local! {
     static HAS_ARENA: Cell<bool> = const { Cell::new(false) };
@@ -20,14 +28,20 @@ const ARENA_0: c_int = ffi::MALLOCX_ARENA(0) | ffi::MALLOCX_TCACHE_NONE;
 
 /// Whether this thread has an arena, or got one now.
 fn has_arena() -> bool {
-    HAS_ARENA.get() || {
-        let (mut arena, mut size) = (0u32, size_of::<u32>());
-        // SAFETY: reads one `unsigned`, by jemalloc's manual; it answers EAGAIN where no arena can be made.
-        let answer =
-            unsafe { ffi::mallctl(c"thread.arena".as_ptr(), (&raw mut arena).cast(), &mut size, ptr::null_mut(), 0) };
-        HAS_ARENA.set(answer == 0);
-        answer == 0
+    HAS_ARENA.get() || ask_for_arena()
+}
+
+#[cold]
+fn ask_for_arena() -> bool {
+    let (mut arena, mut size) = (0u32, size_of::<u32>());
+    // SAFETY: reads one `unsigned`, by jemalloc's manual; it answers EAGAIN where no arena can be made.
+    let answer =
+        unsafe { ffi::mallctl(c"thread.arena".as_ptr(), (&raw mut arena).cast(), &mut size, ptr::null_mut(), 0) };
+    if answer == 0 {
+        huge_pages::ask_for(arena);
+        HAS_ARENA.set(true);
     }
+    answer == 0
 }
 
 /// Allocates; null without memory.
@@ -72,4 +86,20 @@ pub(crate) fn purge() {
 pub(crate) fn touch() {
     // SAFETY: the size is not zero.
     unsafe { ffi::nallocx(1, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    fn our_options_are_jemallocs() {
+        let (mut on, mut size) = (true, size_of::<bool>());
+        // SAFETY: reads one `bool`, by jemalloc's manual.
+        let answer = unsafe {
+            ffi::mallctl(c"opt.cache_oblivious".as_ptr(), (&raw mut on).cast(), &mut size, ptr::null_mut(), 0)
+        };
+        assert_eq!((answer, on), (0, false));
+    }
 }
