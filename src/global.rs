@@ -11,6 +11,7 @@
 
 use crate::context;
 use crate::platform::lock::Lock;
+use crate::platform::thread_cell::thread_cell;
 use crate::platform::{errno, fork, load, pin};
 use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
@@ -283,9 +284,9 @@ extern "C" fn at_load() {
     grace::touch();
 }
 
-thread_local! {
+thread_cell! {
     /// This thread is in `fork` and holds our locks.
-    static LOCKED: Cell<bool> = const { Cell::new(false) };
+    static LOCKED: bool = false, "gracealloc_fork_locked";
 }
 
 /// A signal handler may have interrupted a slow path of ours and then fork: this thread may hold the very locks, so in

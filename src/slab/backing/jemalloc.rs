@@ -4,15 +4,15 @@
 //! one: a request for a huge object then follows a null pointer. So a thread first asks whether it has an arena, and
 //! until it has, its objects come from arena 0, which always exists.
 
+use crate::platform::thread_cell::thread_cell;
 use core::alloc::{GlobalAlloc, Layout};
-use core::cell::Cell;
 use core::ffi::{CStr, c_int};
 use core::ptr;
 use tikv_jemalloc_sys as ffi;
 use tikv_jemallocator::Jemalloc;
 
-thread_local! {
-    static HAS_ARENA: Cell<bool> = const { Cell::new(false) };
+thread_cell! {
+    static HAS_ARENA: bool = false, "gracealloc_has_arena";
 }
 
 /// Flags of `mallocx`: arena 0, and no thread cache (which belongs to an arena).
