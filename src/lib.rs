@@ -18,7 +18,7 @@
 //!
 //! The modules, each importing only what stands beneath it, from the bottom:
 //! `platform`, `tagged_stack`, `arena`, `tunables`, `context`, `slow_path`, `size_class`, `slab`, `cache`, `grace`, `deferred`,
-//! and the public face: `global`, `defer`, `grace_period`, `config`, `stats`.
+//! and the public face: `global`, `defer`, `unsized_calls`, `grace_period`, `config`, `stats`.
 
 // Loom models the slots of the fallback and the tagged stack; what else those files have is not used there.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
@@ -58,6 +58,8 @@ mod stats;
 mod tagged_stack;
 #[cfg(not(loom))]
 mod tunables;
+#[cfg(not(loom))]
+mod unsized_calls;
 
 #[cfg(not(loom))]
 pub use config::{Config, ConfigError, configure};
@@ -71,6 +73,8 @@ pub use global::{GraceAlloc, is_global, trim, usable_size};
 pub use grace_period::{GraceCookie, Stalled, synchronize, synchronize_timeout};
 #[cfg(not(loom))]
 pub use stats::{ClassStats, Stats, stats};
+#[cfg(not(loom))]
+pub use unsized_calls::{deferred_free_unsized, fatal, leave_atomic_section};
 
 // Tags beside numbers in one word, the address map: none of it is made for 32 bits.
 const _: () = assert!(usize::BITS == 64);

@@ -9,7 +9,7 @@
 //! gives its units back, and they may serve another class; a bin keeps its last listed one.
 
 use super::segment::UNIT_BYTES;
-use super::span::{At, NO_CLASS, Places, locate_in};
+use super::span::{At, Places, locate_in};
 use super::{corrupt, marks, segment};
 use crate::platform::lock::{Guard, Lock};
 use crate::size_class::{CLASSES, LARGEST, SizeClass};
@@ -193,7 +193,7 @@ fn dissolve(at: At, guard: &mut Guard<'_, Bin>) {
     unlist(at, guard);
     bin(class).objects.fetch_sub(i64::from(span.objects.load(Relaxed)), Relaxed);
     lost_free(class, at.objects());
-    span.class.store(NO_CLASS, Relaxed);
+    at.forget();
     segment::return_units(at.segment, at.unit, span.units.load(Relaxed) as usize, true);
 }
 

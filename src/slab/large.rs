@@ -135,9 +135,14 @@ fn find(ptr: *mut u8) -> Option<(u32, &'static Large)> {
 }
 
 /// Whether a large object that started here was marked or deferred, and has not gone back yet.
-fn is_freed(ptr: *mut u8) -> bool {
+pub(crate) fn is_freed(ptr: *mut u8) -> bool {
     let number = address_map::start(ptr.addr());
     number != 0 && ARENA.get(number).ptr.load(Relaxed) == ptr && ARENA.get(number).state.load(Relaxed) != FREE
+}
+
+/// The layout a live large object was allocated with.
+pub(super) fn layout_of(ptr: *mut u8) -> Option<Layout> {
+    find(ptr).map(|(_, record)| record.layout())
 }
 
 /// The size a live large object was allocated with. The record may be freed and described anew meanwhile: then it was
