@@ -158,9 +158,13 @@ pub fn leave_atomic_section() -> bool {
     is_open
 }
 
-/// For the C library: one line, then abort.
+/// For the C library: one line about a call or a block, then abort.
 #[doc(hidden)]
 #[cold]
-pub fn fatal(what: &str, ptr: *const u8) -> ! {
-    fatal::fatal(what, ptr, None)
+pub fn fatal(what: &str, ptr: Option<*const u8>) -> ! {
+    match ptr {
+        Some(ptr) => fatal::fatal(what, ptr, None),
+        None => fatal::report(format_args!("{what}")),
+    }
+    std::process::abort()
 }

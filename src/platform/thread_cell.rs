@@ -21,7 +21,7 @@ macro_rules! thread_cell {
     ($(#[$doc:meta])* static $name:ident: $type:ty = $zero:expr, $symbol:literal;) => {
         #[cfg(all(gracealloc_rseq, not(feature = "disable_initial_exec_tls")))]
         $(#[$doc])*
-        #[allow(non_camel_case_types)]
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
         struct $name;
 
         #[cfg(all(gracealloc_rseq, not(feature = "disable_initial_exec_tls")))]

@@ -10,6 +10,6 @@ pub(crate) extern "C" fn gracealloc_atomic_enter() {
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn gracealloc_atomic_leave() {
     if !gracealloc::leave_atomic_section() {
-        gracealloc::fatal("gracealloc_atomic_leave without an open section", core::ptr::null());
+        gracealloc::fatal("gracealloc_atomic_leave without an open section", None);
     }
 }

@@ -30,6 +30,6 @@ pub(crate) extern "C" fn gracealloc_barrier() {
 /// Who would wait for himself gets one line instead of a panic, which C cannot catch.
 fn expect_preemptible(complaint: &str) {
     if gracealloc::context() != Context::Preemptible {
-        gracealloc::fatal(complaint, core::ptr::null());
+        gracealloc::fatal(complaint, None);
     }
 }

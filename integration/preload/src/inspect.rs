@@ -13,7 +13,7 @@ pub(crate) unsafe extern "C" fn malloc_usable_size(ptr: *mut c_void) -> usize {
         return 0;
     }
     let complaint = "malloc_usable_size of a pointer that is not an object";
-    gracealloc::usable_size(ptr.cast()).unwrap_or_else(|| gracealloc::fatal(complaint, ptr.cast()))
+    gracealloc::usable_size(ptr.cast()).unwrap_or_else(|| gracealloc::fatal(complaint, Some(ptr.cast())))
 }
 
 /// Gives back what is cached and unused; 1 if that was anything. How much stays is not for the caller to say.

@@ -9,7 +9,7 @@ pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
     let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping at an address of the kernel's choice.
     let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, prot, flags, -1, 0) };
-    if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
+    mapping(at)
 }
 
 /// As [`map`], in front of `beyond` bytes of addresses that have no memory.
@@ -97,6 +97,50 @@ pub(crate) unsafe fn populate(start: *mut u8, bytes: usize) {
         // SAFETY: inside the range; writes back the value that stands there.
         unsafe { start.add(at).write_volatile(start.add(at).read_volatile()) };
     }
+}
+
+/// Moves whole pages out of a block, which keeps its addresses and reads as zero there afterwards; `None`, and nothing has
+/// happened, where the kernel (before Linux 5.7) or the block's place does not permit it.
+///
+/// # Safety
+/// - The range is private anonymous memory that nobody else uses meanwhile.
+#[cfg(target_os = "linux")]
+pub(crate) unsafe fn move_out(start: *mut u8, bytes: usize) -> Option<NonNull<u8>> {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
+    // SAFETY: handed on to the caller; the place is of the kernel's choice. A start within a page is refused.
+    mapping(unsafe { libc::mremap(start.cast(), bytes, bytes, flags) })
+}
+
+/// Resizes a mapping of its own, moving its pages where they stand in the way; `None` without memory, and then it is as before.
+///
+/// # Safety
+/// - It came from [`map`], [`move_out`] or here with `old` bytes; nobody else uses it meanwhile, nor what is cut off any more.
+#[cfg(target_os = "linux")]
+pub(crate) unsafe fn resize(start: *mut u8, old: usize, new: usize) -> Option<NonNull<u8>> {
+    // SAFETY: handed on to the caller; the place is of the kernel's choice.
+    mapping(unsafe { libc::mremap(start.cast(), old, new, libc::MREMAP_MAYMOVE) })
+}
+
+/// There is no such call here.
+///
+/// # Safety
+/// - None; `unsafe` for the sake of the signature.
+#[cfg(not(target_os = "linux"))]
+pub(crate) unsafe fn move_out(_start: *mut u8, _bytes: usize) -> Option<NonNull<u8>> {
+    None
+}
+
+/// There is no such call here.
+///
+/// # Safety
+/// - None; `unsafe` for the sake of the signature.
+#[cfg(not(target_os = "linux"))]
+pub(crate) unsafe fn resize(_start: *mut u8, _old: usize, _new: usize) -> Option<NonNull<u8>> {
+    None
+}
+
+fn mapping(at: *mut libc::c_void) -> Option<NonNull<u8>> {
+    if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
 }
 
 /// Has the C library's allocator give back what it keeps unused, where it knows how.

@@ -49,15 +49,23 @@ pub(super) unsafe fn dealloc(ptr: *mut u8, layout: Layout) {
 }
 
 /// # Safety
+/// - As for `GlobalAlloc::realloc`, but that the new layout may have a larger alignment.
+pub(super) unsafe fn realloc(ptr: *mut u8, _layout: Layout, new: Layout) -> *mut u8 {
+    let arena = if has_arena() { 0 } else { ARENA_0 };
+    // SAFETY: handed on to the caller. The size is not zero.
+    unsafe { ffi::rallocx(ptr.cast(), new.size(), arena | ffi::MALLOCX_ALIGN(new.align())) }.cast()
+}
+
+/// `realloc` moves an object by copying it.
+pub(super) const COPIES: bool = true;
+
+/// Whether an object could grow where it is, and has.
+///
+/// # Safety
 /// - As for `GlobalAlloc::realloc`.
-pub(super) unsafe fn realloc(ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    if !has_arena() {
-        let flags = ARENA_0 | ffi::MALLOCX_ALIGN(layout.align());
-        // SAFETY: handed on to the caller.
-        return unsafe { ffi::rallocx(ptr.cast(), new_size, flags) }.cast();
-    }
-    // SAFETY: handed on to the caller.
-    unsafe { Jemalloc.realloc(ptr, layout, new_size) }
+pub(super) unsafe fn grow(ptr: *mut u8, layout: Layout, new_size: usize) -> bool {
+    // SAFETY: handed on to the caller. What it returns is the size that the object has now.
+    unsafe { ffi::xallocx(ptr.cast(), new_size, 0, ffi::MALLOCX_ALIGN(layout.align())) >= new_size }
 }
 
 /// Gives the pages of free memory in all arenas back to the system.
