@@ -107,8 +107,9 @@ pub(crate) unsafe fn populate(start: *mut u8, bytes: usize) {
 #[cfg(target_os = "linux")]
 pub(crate) unsafe fn move_out(start: *mut u8, bytes: usize) -> Option<NonNull<u8>> {
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
-    // SAFETY: handed on to the caller; the place is of the kernel's choice. A start within a page is refused.
-    mapping(unsafe { libc::mremap(start.cast(), bytes, bytes, flags) })
+    let wish = core::ptr::null_mut::<libc::c_void>(); // none, but with these flags the kernel looks at it
+    // SAFETY: handed on to the caller. A start within a page is refused.
+    mapping(unsafe { libc::mremap(start.cast(), bytes, bytes, flags, wish) })
 }
 
 /// Resizes a mapping of its own, moving its pages where they stand in the way; `None` without memory, and then it is as before.

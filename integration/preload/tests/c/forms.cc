@@ -109,7 +109,7 @@ static void out_of_memory()
     CHECK(handled == 1);
 }
 
-static void containers()
+[[maybe_unused]] static void containers()
 {
     std::vector<std::thread> threads;
     for (int n = 0; n < 4; n++) {
