@@ -17,6 +17,7 @@ use system as chosen;
 
 use crate::platform::memory;
 pub(super) use chosen::purge;
+pub(crate) use chosen::touch;
 use core::alloc::Layout;
 
 /// The least that is asked for, in bytes: a page of the address map.
@@ -72,14 +73,4 @@ pub(super) unsafe fn realloc(ptr: *mut u8, layout: Layout, new_size: usize) -> *
 pub(super) unsafe fn grow(ptr: *mut u8, layout: Layout, new_size: usize) -> bool {
     // SAFETY: handed on to the caller.
     unsafe { chosen::grow(ptr, padded(layout), new_size) }
-}
-
-/// Brings the backing to life, so that what it registers (its fork handlers) comes before what we register.
-pub(crate) fn touch() {
-    let layout = Layout::new::<u64>();
-    let ptr = alloc(layout, false);
-    if !ptr.is_null() {
-        // SAFETY: just allocated with this layout.
-        unsafe { dealloc(ptr, layout) };
-    }
 }

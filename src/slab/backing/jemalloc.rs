@@ -30,6 +30,13 @@ fn has_arena() -> bool {
     }
 }
 
+/// Brings jemalloc to life, so that what it registers (its fork handlers) comes before what we register. Asking for a size does
+/// that, and no more: no arena for this thread yet, none of its tables.
+pub(crate) fn touch() {
+    // SAFETY: computes a number.
+    unsafe { ffi::nallocx(1, 0) };
+}
+
 /// Allocates; null without memory.
 pub(super) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
     if !has_arena() {

@@ -4,6 +4,9 @@ use crate::platform::memory;
 use core::alloc::{GlobalAlloc, Layout};
 use std::alloc::System;
 
+/// The C library is alive.
+pub(crate) fn touch() {}
+
 /// Allocates; null without memory.
 pub(super) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
     // SAFETY: the size is not zero.
