@@ -1,5 +1,6 @@
 //! The child that measures gracealloc. It alone has the scheme `deferred_free`.
 
+mod c_calls;
 mod deferred_free;
 
 use self::deferred_free::DeferredFree;
@@ -12,5 +13,5 @@ static GLOBAL: gracealloc::GraceAlloc = gracealloc::GraceAlloc;
 static OURS: &[Linked] = &[Linked::under_epoch::<DeferredFree>()];
 
 fn main() -> std::process::ExitCode {
-    alloc_bench::child::main(OURS, &GLOBAL)
+    alloc_bench::child::main_with_c(OURS, &GLOBAL, c_calls::C)
 }
