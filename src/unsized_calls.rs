@@ -168,3 +168,86 @@ pub fn fatal(what: &str, ptr: Option<*const u8>) -> ! {
     }
     std::process::abort()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::alloc::GlobalAlloc;
+
+    #[cfg(not(miri))]
+    const SIZES: &[usize] = &[1, 16, 100, 4096, 32_768, 32_769, 200_000, 5 << 20, 9 << 20];
+    #[cfg(miri)]
+    const SIZES: &[usize] = &[1, 100, 4096, 32_769];
+
+    fn alloc(size: usize, align: usize) -> *mut u8 {
+        // SAFETY: the sizes here are not zero.
+        let ptr = unsafe { GraceAlloc.alloc(Layout::from_size_align(size, align).unwrap()) };
+        assert!(!ptr.is_null());
+        ptr
+    }
+
+    fn free(ptr: *mut u8) {
+        // SAFETY: each of these tests frees its blocks once.
+        unsafe { GraceAlloc.dealloc_unsized(ptr) }
+    }
+
+    #[test]
+    fn blocks_of_all_kinds_go_back_without_their_layout() {
+        for align in [1, 16, 64, 4096, 1 << 16, 1 << 21] {
+            for &size in SIZES {
+                let ptr = alloc(size, align);
+                let layout = slab::layout_of(ptr).unwrap();
+                assert!(layout.size() >= size, "{size} {align}");
+                free(ptr);
+                let is_large = size.max(align) > 32_768;
+                assert!(!is_large || slab::layout_of(ptr).is_none(), "a large block is known until it is freed");
+            }
+        }
+        free(core::ptr::null_mut());
+    }
+
+    #[test]
+    fn content_moves_between_all_sizes_and_a_small_block_is_one_of_its_size() {
+        for align in [8, 64, 1 << 16] {
+            for (from, to) in SIZES.iter().flat_map(|&from| SIZES.iter().map(move |&to| (from, to))) {
+                let ptr = alloc(from, align);
+                // SAFETY: as many bytes as both blocks have; the last call ends the block's life.
+                unsafe {
+                    ptr.write_bytes(0xa5, from);
+                    let moved = GraceAlloc.realloc_unsized(ptr, to);
+                    let kept = core::slice::from_raw_parts(moved, from.min(to));
+                    assert!(kept.iter().all(|&byte| byte == 0xa5), "{from} to {to}");
+                    moved.write_bytes(0x5a, to);
+                    let class = SizeClass::of_size(to);
+                    assert!(class.is_none_or(|class| slab::class_around(moved) == class), "{from} to {to}, {align}");
+                    GraceAlloc.dealloc_sized(moved, to);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_that_no_block_can_have_leaves_the_block_as_it_is() {
+        for size in [10, 50_000, 5 << 20] {
+            let ptr = alloc(size, 1);
+            // SAFETY: the block lives; nothing is done to it.
+            unsafe {
+                assert!(GraceAlloc.realloc_unsized(ptr, usize::MAX).is_null());
+                assert!(GraceAlloc.realloc_unsized(ptr, isize::MAX as usize - 4096).is_null());
+                ptr.write_bytes(1, size);
+            }
+            free(ptr);
+        }
+    }
+
+    #[test]
+    fn what_is_deferred_without_its_layout_comes_back() {
+        for &size in SIZES {
+            // SAFETY: nobody else has seen the block.
+            unsafe { deferred_free_unsized(alloc(size, 16)) };
+        }
+        // SAFETY: null does nothing.
+        unsafe { deferred_free_unsized(core::ptr::null_mut()) };
+        crate::barrier();
+    }
+}

@@ -241,3 +241,20 @@ pub(super) unsafe fn unlock_all() {
     // SAFETY: handed on to the caller.
     BINS.iter().for_each(|bin| unsafe { bin.lock.unlock() });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slab;
+
+    #[test]
+    fn a_class_is_known_in_all_units_of_its_spans_and_forgotten_with_them() {
+        let class = SizeClass::from_index(CLASSES - 2); // nobody else here uses it; its spans have several units
+        let mut objects = Vec::new();
+        take(class, 100, |object, _| objects.push(object));
+        assert!(objects.iter().all(|&object| slab::class_around(object) == class));
+        put(class, objects.iter().copied());
+        let known = objects.iter().filter(|&&object| slab::class_around(object) == class).count();
+        assert!(known < 20, "a bin keeps one span: {known}");
+    }
+}
