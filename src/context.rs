@@ -14,16 +14,22 @@
 //! Invariant: the count is raised before the first thing that must not be re-entered and lowered after the last. Both
 //! are plain loads and stores of this thread's own cell: a handler between the two leaves the count as it found it.
 
+use crate::platform::thread_cell::thread_cell;
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
+thread_cell! {
+    static COUNT: u32 = 0, "gracealloc_context_count";
+}
 thread_local! {
-    static COUNT: Cell<u32> = const { Cell::new(0) };
-    /// Guards of our own readers that are open on this thread; with [`INHERITED`] where a fork lies in between.
+    /// Guards of our own readers that are open on this thread; with [`INHERITED`] where a fork lies in between. An ordinary
+    /// thread-local: allocation does not look at it, and it is read where programs inline it.
     static READING: Cell<u32> = const { Cell::new(0) };
+}
+thread_cell! {
     /// This thread is inside crossbeam on our behalf.
-    static IN_CROSSBEAM: Cell<bool> = const { Cell::new(false) };
+    static IN_CROSSBEAM: bool = false, "gracealloc_in_crossbeam";
 }
 
 /// What the calling thread may do at this moment.
@@ -113,13 +119,13 @@ impl Drop for AtomicSection {
 }
 
 fn raise() {
-    COUNT.with(|count| count.set(count.get() + 1));
+    COUNT.set(COUNT.get() + 1);
     compiler_fence(SeqCst); // a handler on this thread must see the count before anything that follows
 }
 
 fn lower() {
     compiler_fence(SeqCst); // ... and everything before, before the count
-    COUNT.with(|count| count.set(count.get() - 1));
+    COUNT.set(COUNT.get() - 1);
 }
 
 /// Ends a section whose guard was forgotten: fork opens it in one handler and ends it in another.
@@ -197,7 +203,7 @@ pub(crate) fn is_reading() -> bool {
 
 /// Whether this thread is in atomic context.
 pub(crate) fn is_atomic() -> bool {
-    COUNT.with(Cell::get) != 0
+    COUNT.get() != 0
 }
 
 #[cfg(test)]

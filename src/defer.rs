@@ -83,7 +83,7 @@ pub unsafe fn deferred_free(ptr: *mut u8, layout: Layout) {
 /// What the fast path has no room for.
 #[cold]
 #[inline(never)]
-fn defer_slow(object: *mut u8, layout: Layout) {
+pub(crate) fn defer_slow(object: *mut u8, layout: Layout) {
     match SizeClass::of(layout) {
         _ if object.is_null() => {}
         Ok(class) if deferred::push_any(class, object) => {}

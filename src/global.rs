@@ -11,6 +11,7 @@
 
 use crate::context;
 use crate::platform::lock::Lock;
+use crate::platform::thread_cell::thread_cell;
 use crate::platform::{errno, fork, load, pin};
 use crate::size_class::{Kind, SizeClass};
 use crate::slow_path::SlowPath;
@@ -81,6 +82,15 @@ unsafe impl GlobalAlloc for GraceAlloc {
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
+        // SAFETY: handed on to the caller.
+        unsafe { self.realloc_as(ptr, layout, new) }
+    }
+}
+
+impl GraceAlloc {
+    /// # Safety
+    /// - As for `GlobalAlloc::realloc`. Only a large block that becomes a small one may have another alignment.
+    pub(crate) unsafe fn realloc_as(&self, ptr: *mut u8, layout: Layout, new: Layout) -> *mut u8 {
         match (SizeClass::of(layout), SizeClass::of(new)) {
             (Ok(old), Ok(new)) if old == new => ptr,
             (Err(_), Err(_)) if !context::is_atomic() => realloc_large(ptr, layout, new),
@@ -88,9 +98,7 @@ unsafe impl GlobalAlloc for GraceAlloc {
             _ => unsafe { self.realloc_by_copy(ptr, layout, new) },
         }
     }
-}
 
-impl GraceAlloc {
     /// # Safety
     /// - As for `GlobalAlloc::realloc`.
     unsafe fn realloc_by_copy(&self, ptr: *mut u8, old: Layout, new: Layout) -> *mut u8 {
@@ -144,7 +152,7 @@ fn alloc_zeroed(class: SizeClass) -> *mut u8 {
 /// What the fast path has no room for.
 #[cold]
 #[inline(never)]
-fn free_slow(object: *mut u8, layout: Layout) {
+pub(crate) fn free_slow(object: *mut u8, layout: Layout) {
     match SizeClass::of(layout) {
         Ok(class) if cache::free_any(class, object) => {}
         Ok(class) => overflow(class, object),
@@ -282,9 +290,9 @@ extern "C" fn at_load() {
     finish_start();
 }
 
-thread_local! {
+thread_cell! {
     /// This thread is in `fork` and holds our locks.
-    static LOCKED: Cell<bool> = const { Cell::new(false) };
+    static LOCKED: bool = false, "gracealloc_fork_locked";
 }
 
 /// A signal handler may have interrupted a slow path of ours and then fork: this thread may hold the very locks, so in

@@ -20,7 +20,8 @@
 //!
 //! The modules, each importing only what stands beneath it, from the bottom:
 //! `platform`, `tagged_stack`, `arena`, `tunables`, `context`, `slow_path`, `size_class`, `slab`, `cache`, `grace`, `deferred`,
-//! and the public face: `global`, `reservation`, `read`, `section`, `defer`, `rcu`, `epoch`, `grace_period`, `config`, `stats`.
+//! and the public face: `global`, `reservation`, `read`, `section`, `defer`, `unsized_calls`, `rcu`, `epoch`, `grace_period`, `config`,
+//! `stats`.
 
 // Loom models the slots of the fallback and the tagged stack; what else those files have is not used there.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
@@ -70,6 +71,8 @@ mod stats;
 mod tagged_stack;
 #[cfg(not(loom))]
 mod tunables;
+#[cfg(not(loom))]
+mod unsized_calls;
 
 #[cfg(not(loom))]
 pub use config::{Config, ConfigError, configure};
@@ -93,6 +96,8 @@ pub use reservation::{Reservation, ReserveError};
 pub use section::atomic_section;
 #[cfg(not(loom))]
 pub use stats::{ClassStats, Stats, stats};
+#[cfg(not(loom))]
+pub use unsized_calls::{deferred_free_unsized, fatal, leave_atomic_section};
 
 // Tags beside numbers in one word, the address map: none of it is made for 32 bits.
 const _: () = assert!(usize::BITS == 64);

@@ -83,7 +83,7 @@ impl SizeClass {
 
     /// The smallest class with objects of that size.
     #[inline(always)]
-    fn of_size(size: usize) -> Option<Self> {
+    pub(crate) fn of_size(size: usize) -> Option<Self> {
         let last = size.wrapping_sub(1); // one comparison finds both size 0 and too large
         (last < LARGEST).then(|| Self(BY_SIZE[last / STEP]))
     }
@@ -94,6 +94,7 @@ impl SizeClass {
     }
 
     /// The class with this number.
+    #[inline(always)]
     pub(crate) fn from_index(index: usize) -> Self {
         debug_assert!(index < CLASSES);
         Self(index as u8)

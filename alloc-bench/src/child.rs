@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::c_calls::CCalls;
 use crate::protocol::{Request, Sample};
 use crate::schemes::{self, Linked};
 use crate::workloads::direct::{Direct, Pairs};
@@ -14,12 +15,17 @@ use crate::{measure, process};
 /// Runs the request in the only argument and prints the sample, or says on standard error why there is none. `own` are
 /// schemes that this child has besides everybody's, `allocator` is its global one.
 pub fn main<A: GlobalAlloc + Sync>(own: &'static [Linked], allocator: &'static A) -> ExitCode {
-    serve(own, Box::leak(Box::new(Direct(allocator))))
+    serve(own, Box::leak(Box::new(Direct(allocator))), None)
 }
 
-fn serve(own: &[Linked], direct: &'static dyn Pairs) -> ExitCode {
+/// The same for an allocator that C can call, too.
+pub fn main_with_c<A: GlobalAlloc + Sync>(own: &'static [Linked], allocator: &'static A, c: CCalls) -> ExitCode {
+    serve(own, Box::leak(Box::new(Direct(allocator))), Some(c))
+}
+
+fn serve(own: &[Linked], direct: &'static dyn Pairs, c: Option<CCalls>) -> ExitCode {
     abort_on_panic();
-    match answer(own, direct) {
+    match answer(own, direct, c) {
         Ok(sample) => {
             println!("{sample}");
             ExitCode::SUCCESS
@@ -40,12 +46,12 @@ fn abort_on_panic() {
     }));
 }
 
-fn answer(own: &[Linked], direct: &'static dyn Pairs) -> Result<String> {
+fn answer(own: &[Linked], direct: &'static dyn Pairs, c: Option<CCalls>) -> Result<String> {
     let baseline_bytes = process::resident()?.now;
     let text = std::env::args().nth(1).context("this program is started by alloc-bench, with a request in JSON")?;
     let request = Request::parse(&text)?;
     process::end_after(request.limit());
-    let sample = Sample { baseline_bytes, ..run(&request, own, direct)? };
+    let sample = Sample { baseline_bytes, ..run(&request, own, direct, c)? };
     Ok(serde_json::to_string(&sample)?)
 }
 
@@ -54,7 +60,7 @@ fn answer(own: &[Linked], direct: &'static dyn Pairs) -> Result<String> {
 /// # Errors
 ///
 /// If there is no such workload or scheme, its input cannot be read, or memory cannot be asked for.
-pub fn run(request: &Request, own: &[Linked], direct: &'static dyn Pairs) -> Result<Sample> {
+pub fn run(request: &Request, own: &[Linked], direct: &'static dyn Pairs, c: Option<CCalls>) -> Result<Sample> {
     let spec = workloads::find(&request.workload).ok_or_else(|| anyhow!("no workload `{}`", request.workload))?;
     let setup = Setup {
         threads: request.threads,
@@ -64,6 +70,7 @@ pub fn run(request: &Request, own: &[Linked], direct: &'static dyn Pairs) -> Res
         scheme: request.scheme.as_deref().map(|name| linked(name, own)).transpose()?,
         kfree: request.kfree,
         direct,
+        c,
     };
     let mut workload = (spec.prepare)(&setup).with_context(|| format!("preparing {}", spec.name))?;
     let lap = match spec.measures {

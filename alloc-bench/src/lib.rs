@@ -20,6 +20,7 @@
 //! The driver's own modules are not here but beside `main.rs`, so that children stay small.
 
 pub mod allocators;
+pub mod c_calls;
 pub mod child;
 pub mod corpus;
 pub mod heap;

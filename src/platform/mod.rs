@@ -15,6 +15,7 @@
 //!   errno       saved and restored     fatal   one line, then abort
 //!   file        what the kernel says; with it `limit`: how much memory there is
 //!   load, fork, gate, pin, thread   life-cycle          weak    variables for C libraries
+//!   thread_cell   thread-local words that do not allocate
 //! ```
 //!
 //! `absent` stands in for `rseq` and `membarrier` elsewhere. Every variant of a file has the same signatures, so nothing above asks what machine this is.
@@ -68,6 +69,8 @@ mod rseq;
 pub(crate) mod slots;
 #[cfg(not(loom))]
 pub(crate) mod thread;
+#[cfg(not(loom))]
+pub(crate) mod thread_cell;
 #[cfg(all(feature = "jemalloc", not(any(miri, loom))))]
 pub(crate) mod weak;
 

@@ -19,8 +19,8 @@ use super::sync::{
     AtomicPtr,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
+use super::thread_cell::thread_cell;
 use super::{membarrier, rseq};
-use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -29,10 +29,9 @@ pub(crate) use super::region::{Mode, Slot, cells, empty, init, mode};
 /// Threads that asked for a shard, so that each gets the next.
 static NEXT_SHARD: AtomicU32 = AtomicU32::new(0);
 
-thread_local! {
-    /// This thread's shard; null before it has one, and where cells are CPUs. No destructor, no lazy part: usable at any
-    /// time.
-    static SHARD: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
+thread_cell! {
+    /// This thread's shard; null before it has one, and where cells are CPUs.
+    static SHARD: *mut u8 = ptr::null_mut(), "gracealloc_shard";
 }
 
 /// The fast pop: an object, or null if there is none here or restartable sequences are not in use (yet).

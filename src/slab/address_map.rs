@@ -1,25 +1,33 @@
-//! From an address to what lives there: the segment around it, or the record of the large object that starts there.
+//! From an address to what lives there: the class of the objects, the segment around it, or the record of the large object
+//! that starts there.
 //!
 //! ```text
 //!   address  | 13 bits: root | 13 bits: region | 10 bits: page | 12 bits |
 //!                  |                |                 |
 //!   ROOT --------> * --> Leaf ----> * segment         |
-//!                                   * starts --> [record number; 1024]
+//!                         |         * starts --> [record number; 1024]
+//!                         |
+//!                         +-------> [class; 2^20], one byte a unit
 //! ```
+//!
+//! The class alone is what a free without a layout wants to know. It has bytes of its own, so that two loads find it; a leaf's
+//! are a mebibyte of addresses, of which 128 bytes a segment are touched. Who asks owns an object there, so the byte was written
+//! before he got the object and changes after he gave it away.
 //!
 //! A region is as large as a segment, and a segment fills its region, so one look-up answers. Large objects are longer
 //! than a page, so no two of them start in one. Nodes are mapped on demand and stay; reading takes no lock.
 
-use super::segment::{SEGMENT_BYTES, Segment};
+use super::segment::{SEGMENT_BYTES, Segment, UNIT_BYTES};
 use crate::platform::lock::Lock;
 use crate::platform::memory;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{
-    AtomicPtr, AtomicU32,
+    AtomicPtr, AtomicU8, AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
 };
 
 const REGION_SHIFT: u32 = SEGMENT_BYTES.ilog2();
+const UNIT_SHIFT: u32 = UNIT_BYTES.ilog2();
 const PAGE_SHIFT: u32 = 12;
 const LEAF_BITS: u32 = 13;
 const ROOT_BITS: u32 = 13;
@@ -32,11 +40,28 @@ struct Region {
     starts: AtomicPtr<Starts>,
 }
 
-type Leaf = [Region; 1 << LEAF_BITS];
+struct Leaf {
+    regions: [Region; 1 << LEAF_BITS],
+    classes: [AtomicU8; 1 << (LEAF_BITS + REGION_SHIFT - UNIT_SHIFT)],
+}
+
 type Starts = [AtomicU32; 1 << (REGION_SHIFT - PAGE_SHIFT)];
 
 static ROOT: [AtomicPtr<Leaf>; 1 << ROOT_BITS] = [const { AtomicPtr::new(ptr::null_mut()) }; 1 << ROOT_BITS];
 static GROWTH: Lock<()> = Lock::new(());
+
+/// The number of the class whose objects are around an address, 0 for none.
+#[inline(always)]
+pub(super) fn class(address: usize) -> u8 {
+    leaf(address).map_or(0, |leaf| leaf.class(address).load(Relaxed))
+}
+
+/// Sets the class of a unit in a region that has a segment.
+pub(super) fn set_class(address: usize, class: u8) {
+    if let Some(leaf) = leaf(address) {
+        leaf.class(address).store(class, Relaxed);
+    }
+}
 
 /// The segment around an address.
 pub(super) fn segment(address: usize) -> Option<&'static Segment> {
@@ -76,15 +101,30 @@ fn existing(address: usize) -> Option<&'static AtomicU32> {
     Some(&starts[(address >> PAGE_SHIFT) % starts.len()])
 }
 
-fn region(address: usize) -> Option<&'static Region> {
+#[inline(always)]
+fn leaf(address: usize) -> Option<&'static Leaf> {
     let leaf = ROOT.get(address >> (REGION_SHIFT + LEAF_BITS))?.load(Acquire); // Acquire: pairs with `node`
     // SAFETY: null or a node that is never unmapped.
-    unsafe { leaf.as_ref() }.map(|leaf| &leaf[(address >> REGION_SHIFT) % leaf.len()])
+    unsafe { leaf.as_ref() }
+}
+
+impl Leaf {
+    #[inline(always)]
+    fn class(&self, address: usize) -> &AtomicU8 {
+        &self.classes[(address >> UNIT_SHIFT) % self.classes.len()]
+    }
+
+    fn region(&self, address: usize) -> &Region {
+        &self.regions[(address >> REGION_SHIFT) % self.regions.len()]
+    }
+}
+
+fn region(address: usize) -> Option<&'static Region> {
+    Some(leaf(address)?.region(address))
 }
 
 fn region_made(address: usize, spare: &mut Option<NonNull<Leaf>>) -> Option<&'static Region> {
-    let leaf = node(ROOT.get(address >> (REGION_SHIFT + LEAF_BITS))?, spare)?;
-    Some(&leaf[(address >> REGION_SHIFT) % leaf.len()])
+    Some(node(ROOT.get(address >> (REGION_SHIFT + LEAF_BITS))?, spare)?.region(address))
 }
 
 /// The node behind a pointer; if there is none, the spare one is put there, or a new one.
@@ -177,7 +217,7 @@ mod tests {
     fn an_unknown_address_has_neither_segment_nor_start() {
         for address in [0, 1, 1 << 30, (1 << ADDRESS_BITS) - 1, 1 << ADDRESS_BITS, usize::MAX] {
             assert!(segment(address).is_none());
-            assert_eq!(start(address), 0);
+            assert_eq!((start(address), class(address)), (0, 0));
         }
         assert!(!ensure_start(1 << ADDRESS_BITS), "beyond the map");
     }
@@ -199,6 +239,19 @@ mod tests {
             !is_mapped(last.unwrap())
         });
         assert!(unmapped, "the last has no place and must go");
+    }
+
+    #[test]
+    fn a_class_is_found_in_its_unit_alone() {
+        let unit = 0x2345_6780_8000; // nothing of this process lives there
+        set_class(unit, 7); // no node yet: nothing happens
+        assert_eq!(class(unit), 0);
+        assert!(ensure_start(unit));
+        set_class(unit, 7);
+        assert_eq!(
+            (class(unit - 1), class(unit), class(unit + UNIT_BYTES - 1), class(unit + UNIT_BYTES)),
+            (0, 7, 7, 0)
+        );
     }
 
     #[test]

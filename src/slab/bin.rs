@@ -9,7 +9,7 @@
 //! gives its units back, and they may serve another class; a bin keeps its last listed one.
 
 use super::segment::UNIT_BYTES;
-use super::span::{At, NO_CLASS, Places, locate_in};
+use super::span::{At, Places, locate_in};
 use super::{corrupt, marks, segment};
 use crate::platform::lock::{Guard, Lock};
 use crate::size_class::{CLASSES, LARGEST, SizeClass};
@@ -193,7 +193,7 @@ fn dissolve(at: At, guard: &mut Guard<'_, Bin>) {
     unlist(at, guard);
     bin(class).objects.fetch_sub(i64::from(span.objects.load(Relaxed)), Relaxed);
     lost_free(class, at.objects());
-    span.class.store(NO_CLASS, Relaxed);
+    at.forget();
     segment::return_units(at.segment, at.unit, span.units.load(Relaxed) as usize, true);
 }
 
@@ -240,4 +240,21 @@ pub(super) fn lock_all() {
 pub(super) unsafe fn unlock_all() {
     // SAFETY: handed on to the caller.
     BINS.iter().for_each(|bin| unsafe { bin.lock.unlock() });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slab;
+
+    #[test]
+    fn a_class_is_known_in_all_units_of_its_spans_and_forgotten_with_them() {
+        let class = SizeClass::from_index(CLASSES - 2); // nobody else here uses it; its spans have several units
+        let mut objects = Vec::new();
+        take(class, 100, |object, _| objects.push(object));
+        assert!(objects.iter().all(|&object| slab::class_around(object) == class));
+        put(class, objects.iter().copied());
+        let known = objects.iter().filter(|&&object| slab::class_around(object) == class).count();
+        assert!(known < 20, "a bin keeps one span: {known}");
+    }
 }

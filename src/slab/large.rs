@@ -10,17 +10,26 @@
 //!                              +--defer-> DEFERRED (in a queue of the layer above, until its grace period is over)
 //! ```
 //!
+//! An object that grows beyond its place, and is not small, becomes a mapping of its own: its pages move there, and the kernel
+//! grows it from then on. No byte is copied.
+//!
+//! ```text
+//!   block of the backing --pages move--> mapping --mremap--> mapping --free--> munmap
+//!        (free again)
+//! ```
+//!
 //! The record is made when the object is allocated, so that freeing (and later deferring) one never needs memory. A
 //! pointer without a live record at its very address is not ours, or was freed before: the process ends with a line.
 
 use super::{address_map, backing};
 use crate::arena::{Arena, Record};
 use crate::platform::fatal::fatal;
+use crate::platform::memory;
 use crate::tagged_stack::{Nodes, TaggedStack};
 use core::alloc::Layout;
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{
-    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
@@ -35,6 +44,8 @@ struct Large {
     size: AtomicUsize,
     align: AtomicUsize,
     state: AtomicU32,
+    /// The object is a mapping of its own, not the backing's.
+    mapped: AtomicBool,
     link: AtomicU32,
     /// The grace period it waits for, while deferred.
     stamp: AtomicU64,
@@ -101,6 +112,7 @@ pub(crate) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
         unsafe { backing::dealloc(ptr, layout) };
         return ptr::null_mut();
     }
+    record.mapped.store(false, Relaxed);
     record.describe(ptr, layout);
     address_map::set_start(ptr.addr(), number);
     ptr
@@ -135,9 +147,14 @@ fn find(ptr: *mut u8) -> Option<(u32, &'static Large)> {
 }
 
 /// Whether a large object that started here was marked or deferred, and has not gone back yet.
-fn is_freed(ptr: *mut u8) -> bool {
+pub(crate) fn is_freed(ptr: *mut u8) -> bool {
     let number = address_map::start(ptr.addr());
     number != 0 && ARENA.get(number).ptr.load(Relaxed) == ptr && ARENA.get(number).state.load(Relaxed) != FREE
+}
+
+/// The layout a live large object was allocated with.
+pub(super) fn layout_of(ptr: *mut u8) -> Option<Layout> {
+    find(ptr).map(|(_, record)| record.layout())
 }
 
 /// The size a live large object was allocated with. The record may be freed and described anew meanwhile: then it was
@@ -197,12 +214,12 @@ fn claim(record: &Large, state: u32) {
 }
 
 fn release(number: u32, record: &Large) {
-    let (ptr, layout) = (record.ptr.load(Relaxed), record.layout());
-    record.forget(); // before the backing can hand the address out again
+    let (ptr, layout, mapped) = (record.ptr.load(Relaxed), record.layout(), record.mapped.load(Relaxed));
+    record.forget(); // before anybody can hand the address out again
     record.state.store(FREE, Relaxed);
     UNUSED.push(&ByNumber, number);
-    // SAFETY: the record says that it came from the backing with this layout, and its life was ended by us alone.
-    unsafe { backing::dealloc(ptr, layout) };
+    // SAFETY: the record says where it came from, with this layout, and its life was ended by us alone.
+    unsafe { if mapped { memory::unmap(ptr, layout) } else { backing::dealloc(ptr, layout) } };
 }
 
 pub(super) fn marks_pending() -> bool {
@@ -221,14 +238,57 @@ pub(crate) fn realloc(ptr: *mut u8, layout: Layout, new: Layout) -> *mut u8 {
     let (number, record) = expect(ptr, layout);
     // In hand before anything changes: once the object has moved, the map must not be what fails.
     let Some(mut nodes) = address_map::Nodes::take() else { return ptr::null_mut() };
-    record.forget(); // before the backing can hand the old address out again
-    // SAFETY: a live object of the backing with this layout; the new layout is valid and not empty.
-    let moved = unsafe { backing::realloc(ptr, layout, new.size()) };
+    record.forget(); // before anybody can hand the old address out again
+    // SAFETY: a live object with this layout, the caller's alone; the new size is valid.
+    let moved = unsafe { resize(record, ptr, layout, new.size()) };
     let (at, now) = if moved.is_null() { (ptr, layout) } else { (moved, new) };
     nodes.ensure_start(at.addr());
     record.describe(at, now);
     address_map::set_start(at.addr(), number);
     moved
+}
+
+/// Resizes in whichever way takes the least; null without memory, and then the object is as before.
+///
+/// # Safety
+/// - `record` describes a live object of this layout, which is the caller's alone; `new_size` is not zero and fits its alignment.
+unsafe fn resize(record: &Large, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    // SAFETY: handed on to the caller.
+    unsafe {
+        if record.mapped.load(Relaxed) {
+            return memory::resize(ptr, layout.size(), new_size).map_or(ptr::null_mut(), NonNull::as_ptr);
+        }
+        if backing::is_movable(layout) && new_size > layout.size() {
+            if backing::grow(ptr, layout, new_size) {
+                return ptr;
+            }
+            if let Some(moved) = move_out(ptr, layout, new_size) {
+                record.mapped.store(true, Relaxed);
+                return moved.as_ptr();
+            }
+        }
+        backing::realloc(ptr, layout, new_size)
+    }
+}
+
+/// Moves an object's pages into a mapping of its own, which is larger. `None` where that cannot be done, and nothing has.
+///
+/// # Safety
+/// - The object is the backing's, of this layout, and the caller's alone.
+unsafe fn move_out(ptr: *mut u8, layout: Layout, new_size: usize) -> Option<NonNull<u8>> {
+    // SAFETY: handed on to the caller; movable objects stand on whole pages, which are all theirs. What was moved out and
+    // cannot grow goes back: its place is still there.
+    unsafe {
+        let moved = memory::move_out(ptr, layout.size())?;
+        let grown = memory::resize(moved.as_ptr(), layout.size(), new_size);
+        if grown.is_some() {
+            backing::dealloc(ptr, layout);
+        } else {
+            ptr.copy_from_nonoverlapping(moved.as_ptr(), layout.size());
+            memory::unmap(moved.as_ptr(), memory::layout_of(layout.size()));
+        }
+        grown
+    }
 }
 
 /// Takes the lock of this file, for fork.

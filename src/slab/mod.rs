@@ -80,6 +80,21 @@ pub(crate) fn usable_size(ptr: *mut u8) -> Option<usize> {
     }
 }
 
+/// The class of the object at an address, if it is a small one of ours; else the class that has no objects. Two loads; an
+/// address that starts no object is found out later, where it goes back to its span.
+#[inline(always)]
+pub(crate) fn class_around(ptr: *mut u8) -> SizeClass {
+    SizeClass::from_index(address_map::class(ptr.addr()) as usize)
+}
+
+/// The layout that an object has, small ones that of their class; `None` if no object of ours starts there.
+pub(crate) fn layout_of(ptr: *mut u8) -> Option<Layout> {
+    match span::locate(ptr) {
+        Some((at, _)) => Layout::from_size_align(at.class().bytes(), 1).ok(),
+        None => large::layout_of(ptr),
+    }
+}
+
 /// Purges what has been unused for a decay period, if the last pass is that long ago. Cheap when it is not.
 pub(crate) fn decay_if_due() -> bool {
     let (now, last) = (clock::now_ms(), LAST_DECAY.load(Relaxed));

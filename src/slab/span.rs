@@ -17,11 +17,11 @@ use crate::size_class::{CLASSES, SizeClass};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 /// The class number of a unit that is no span: free, or in the reserve.
-pub(super) const NO_CLASS: u8 = 0;
+const NO_CLASS: u8 = 0;
 
 /// What is known of a span; stands at its first unit. Other units have `back` alone.
 pub(super) struct Span {
-    pub(super) class: AtomicU8,
+    class: AtomicU8,
     pub(super) units: AtomicU8,
     /// Units from here back to the span's first.
     back: AtomicU8,
@@ -88,7 +88,7 @@ impl At {
         for n in 0..units {
             self.segment.spans[self.unit + n].back.store(n as u8, Relaxed);
         }
-        span.class.store(class.index() as u8, Relaxed);
+        self.set_class(class.index() as u8, units);
         span.units.store(units as u8, Relaxed);
         span.listed.store(false, Relaxed);
         span.zero.store(zero, Relaxed);
@@ -98,6 +98,17 @@ impl At {
         span.cursor.store(0, Relaxed);
         self.segment.free.fill(self.unit, objects);
         bin::gained_span(class, objects);
+    }
+
+    /// Makes the units no span any more.
+    pub(super) fn forget(self) {
+        self.set_class(NO_CLASS, self.span().units.load(Relaxed) as usize);
+    }
+
+    /// Sets the class, also for who looks it up by the address of an object, which may be in any of the units.
+    fn set_class(self, class: u8, units: usize) {
+        self.span().class.store(class, Relaxed);
+        (0..units).for_each(|n| address_map::set_class(self.segment.unit_at(self.unit + n).addr(), class));
     }
 
     /// Takes up to `want` free objects, lowest first; `each` also learns whether the object reads as zero.

@@ -4,5 +4,5 @@
 static GLOBAL: std::alloc::System = std::alloc::System;
 
 fn main() -> std::process::ExitCode {
-    alloc_bench::child::main(&[], &GLOBAL)
+    alloc_bench::child::main_with_c(&[], &GLOBAL, alloc_bench::c_calls::SYSTEM)
 }

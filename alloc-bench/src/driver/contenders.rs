@@ -1,6 +1,6 @@
 //! Who is measured: an allocator, and where the workload retires objects, an allocator with a scheme.
 
-use alloc_bench::allocators::Allocator;
+use alloc_bench::allocators::{Allocator, Home};
 use alloc_bench::schemes::Named;
 use alloc_bench::workloads::{Retires, Spec};
 
@@ -17,7 +17,8 @@ pub(crate) struct Contender {
 pub(crate) fn of(workload: &Spec, options: &Options) -> Vec<Contender> {
     let mut schemes = workload.retires.schemes();
     schemes.retain(|scheme| options.schemes().iter().any(|chosen| chosen.name == scheme.name));
-    let allocators = options.allocators();
+    let mut allocators = options.allocators();
+    allocators.retain(|allocator| !workload.needs_c || allocator.home == Home::Here);
     let with = |scheme| allocators.iter().filter_map(move |allocator| pair(allocator, scheme));
     let first = |&allocator| schemes.iter().find_map(|scheme| pair(allocator, scheme));
     match workload.retires {
@@ -48,6 +49,11 @@ mod tests {
     #[test]
     fn plain_workloads_have_one_per_allocator_and_no_scheme() {
         assert_eq!(names("pair-64", "--allocator gracealloc,system"), [("gracealloc", None), ("system", None)]);
+    }
+
+    #[test]
+    fn what_c_calls_is_measured_where_the_calls_are_known() {
+        assert_eq!(names("unsized-64", "--allocator system,rpmalloc"), [("system", None)]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub const SHORT: Spec = Spec {
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 1_000, 2_000_000),
 };
@@ -29,6 +30,7 @@ pub const LONG: Spec = Spec {
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 100_000, 1_000_000),
 };

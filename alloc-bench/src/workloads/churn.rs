@@ -17,6 +17,7 @@ pub const SMALL: Spec = Spec {
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare::<Even>(setup, 1_250_000),
 };
@@ -28,6 +29,7 @@ pub const WIDE: Spec = Spec {
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare::<ByMagnitude>(setup, 300_000),
 };
@@ -39,6 +41,7 @@ pub const LARGE: Spec = Spec {
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare_shared(setup, 200_000),
 };
@@ -50,6 +53,7 @@ pub const HUGE: Spec = Spec {
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare_shared(setup, 1_000_000),
 };

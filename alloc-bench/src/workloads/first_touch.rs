@@ -15,6 +15,7 @@ pub const SPEC: Spec = Spec {
     by_default: false,
     measures: Measures::Process,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| Ok(Box::new(FirstTouch { seed: setup.seed })),
 };

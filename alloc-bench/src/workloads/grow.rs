@@ -14,6 +14,7 @@ pub const VECTORS: Spec = Spec {
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare::<Vec<u64>>(setup, 400_000),
 };
@@ -25,6 +26,7 @@ pub const STRINGS: Spec = Spec {
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare::<String>(setup, 4_000_000),
 };

@@ -26,6 +26,7 @@ pub const SPEC: Spec = Spec {
     by_default: false,
     measures: Measures::Memory,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| Ok(Box::new(IdleThreads::new(setup))),
 };

@@ -21,6 +21,7 @@ pub const SPEC: Spec = Spec {
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::ByEach,
     prepare: |setup| (super::scheme(setup)?.kfree_twin)(setup),
 };

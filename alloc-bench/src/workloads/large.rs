@@ -17,6 +17,7 @@ pub const SPEC: Spec = Spec {
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare,
 };

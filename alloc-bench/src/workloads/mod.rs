@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::c_calls::CCalls;
 use crate::latency::Latencies;
 use crate::protocol::Kfree;
 use crate::schemes::{self, Counters, Linked};
@@ -16,6 +17,7 @@ use crate::schemes::{self, Counters, Linked};
 pub mod batch;
 pub mod bleed;
 pub mod boxed;
+pub mod c_calls;
 pub mod churn;
 pub mod defer_held;
 pub mod defer_steady;
@@ -37,6 +39,8 @@ pub mod synchronize;
 pub static ALL: &[Spec] = &[
     pair::SPEC,
     direct::SPEC,
+    c_calls::UNSIZED,
+    c_calls::SIZED,
     boxed::SPEC,
     churn::SMALL,
     churn::WIDE,
@@ -49,6 +53,7 @@ pub static ALL: &[Spec] = &[
     bleed::SPEC,
     grow::VECTORS,
     grow::STRINGS,
+    c_calls::GROW,
     large::SPEC,
     first_touch::SPEC,
     source_index::SPEC,
@@ -82,6 +87,8 @@ pub struct Spec {
     pub measures: Measures,
     /// Whether [`Setup::corpus`] must be there.
     pub needs_corpus: bool,
+    /// Whether [`Setup::c`] must be there.
+    pub needs_c: bool,
     /// How it gives objects back that others may see.
     pub retires: Retires,
     /// Makes it ready to run.
@@ -164,6 +171,8 @@ pub struct Setup<'a> {
     pub kfree: Kfree,
     /// Pairs of this child's allocator.
     pub direct: &'static dyn direct::Pairs,
+    /// How C calls it, where that is known.
+    pub c: Option<CCalls>,
 }
 
 impl Setup<'_> {
@@ -254,6 +263,7 @@ mod tests {
             scheme: None,
             kfree: Kfree::default(),
             direct: &direct::Direct(&std::alloc::System),
+            c: Some(crate::c_calls::SYSTEM),
         }
     }
 

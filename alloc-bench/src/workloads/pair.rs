@@ -16,6 +16,7 @@ pub const SPEC: Spec = Spec {
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare,
 };

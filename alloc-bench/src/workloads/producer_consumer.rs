@@ -34,6 +34,7 @@ pub const SMALL: Spec = Spec {
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 64, SMALL_OPS),
 };
@@ -45,6 +46,7 @@ pub const LARGE: Spec = Spec {
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| prepare(setup, 1024, 200_000),
 };

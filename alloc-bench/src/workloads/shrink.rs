@@ -22,6 +22,7 @@ pub const SPEC: Spec = Spec {
     by_default: false,
     measures: Measures::Memory,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::Nothing,
     prepare: |setup| Ok(Box::new(Shrink::new(setup))),
 };

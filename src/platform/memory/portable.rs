@@ -59,6 +59,22 @@ pub(crate) unsafe fn populate(_start: *mut u8, _bytes: usize) {}
 /// - None; `unsafe` for the sake of the signature.
 pub(crate) unsafe fn prefer_huge_pages(_start: *mut u8, _bytes: usize) {}
 
+/// Pages cannot be moved.
+///
+/// # Safety
+/// - None; `unsafe` for the sake of the signature.
+pub(crate) unsafe fn move_out(_start: *mut u8, _bytes: usize) -> Option<NonNull<u8>> {
+    None
+}
+
+/// Nor resized.
+///
+/// # Safety
+/// - None; `unsafe` for the sake of the signature.
+pub(crate) unsafe fn resize(_start: *mut u8, _old: usize, _new: usize) -> Option<NonNull<u8>> {
+    None
+}
+
 /// Nothing is known of the system allocator.
 #[cfg(not(feature = "jemalloc"))] // else nothing of ours is there
 pub(crate) fn trim_library() {}

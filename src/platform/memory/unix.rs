@@ -13,8 +13,7 @@ pub(crate) fn map(bytes: usize) -> Option<NonNull<u8>> {
 fn map_near(wish: *mut u8, bytes: usize) -> Option<NonNull<u8>> {
     let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping where there is none.
-    let at = unsafe { libc::mmap(wish.cast(), bytes, prot, flags, -1, 0) };
-    if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
+    mapping(unsafe { libc::mmap(wish.cast(), bytes, prot, flags, -1, 0) })
 }
 
 /// As [`map`], in front of `beyond` bytes of addresses that have no memory.
@@ -133,6 +132,51 @@ pub(crate) fn wants_huge_pages(address: usize) -> Option<bool> {
     let mut around = maps.lines().skip_while(|line| !start_and_end(line).is_some_and(|range| range.contains(&address)));
     let flags = around.find_map(|line| line.strip_prefix("VmFlags:"))?;
     Some(flags.split_whitespace().any(|flag| flag == "hg"))
+}
+
+/// Moves whole pages out of a block, which keeps its addresses and reads as zero there afterwards; `None`, and nothing has
+/// happened, where the kernel (before Linux 5.7) or the block's place does not permit it.
+///
+/// # Safety
+/// - The range is private anonymous memory that nobody else uses meanwhile.
+#[cfg(target_os = "linux")]
+pub(crate) unsafe fn move_out(start: *mut u8, bytes: usize) -> Option<NonNull<u8>> {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
+    let wish = core::ptr::null_mut::<libc::c_void>(); // none, but with these flags the kernel looks at it
+    // SAFETY: handed on to the caller. A start within a page is refused.
+    mapping(unsafe { libc::mremap(start.cast(), bytes, bytes, flags, wish) })
+}
+
+/// Resizes a mapping of its own, moving its pages where they stand in the way; `None` without memory, and then it is as before.
+///
+/// # Safety
+/// - It came from [`map`], [`move_out`] or here with `old` bytes; nobody else uses it meanwhile, nor what is cut off any more.
+#[cfg(target_os = "linux")]
+pub(crate) unsafe fn resize(start: *mut u8, old: usize, new: usize) -> Option<NonNull<u8>> {
+    // SAFETY: handed on to the caller; the place is of the kernel's choice.
+    mapping(unsafe { libc::mremap(start.cast(), old, new, libc::MREMAP_MAYMOVE) })
+}
+
+/// There is no such call here.
+///
+/// # Safety
+/// - None; `unsafe` for the sake of the signature.
+#[cfg(not(target_os = "linux"))]
+pub(crate) unsafe fn move_out(_start: *mut u8, _bytes: usize) -> Option<NonNull<u8>> {
+    None
+}
+
+/// There is no such call here.
+///
+/// # Safety
+/// - None; `unsafe` for the sake of the signature.
+#[cfg(not(target_os = "linux"))]
+pub(crate) unsafe fn resize(_start: *mut u8, _old: usize, _new: usize) -> Option<NonNull<u8>> {
+    None
+}
+
+fn mapping(at: *mut libc::c_void) -> Option<NonNull<u8>> {
+    if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
 }
 
 /// Has the C library's allocator give back what it keeps unused, where it knows how.

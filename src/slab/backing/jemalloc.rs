@@ -6,9 +6,9 @@
 
 mod huge_pages;
 
+use crate::platform::thread_cell::thread_cell;
 use crate::platform::weak::weak_text;
 use core::alloc::{GlobalAlloc, Layout};
-use core::cell::Cell;
 use core::ffi::{CStr, c_int};
 use core::ptr;
 use tikv_jemalloc_sys as ffi;
@@ -19,8 +19,8 @@ use tikv_jemallocator::Jemalloc;
 // the page is not touched. The environment and a program's own variable of this name prevail.
 weak_text!("_rjem_malloc_conf", "cache_oblivious:false");
 
-thread_local! {
-    static HAS_ARENA: Cell<bool> = const { Cell::new(false) };
+thread_cell! {
+    static HAS_ARENA: bool = false, "gracealloc_has_arena";
 }
 
 /// Flags of `mallocx`: arena 0, and no thread cache (which belongs to an arena).
@@ -44,6 +44,13 @@ fn ask_for_arena() -> bool {
     answer == 0
 }
 
+/// Brings jemalloc to life, so that what it registers (its fork handlers) comes before what we register. Asking for a size does
+/// that, and no more: no arena for this thread yet, none of its tables.
+pub(crate) fn touch() {
+    // SAFETY: computes a number.
+    unsafe { ffi::nallocx(1, 0) };
+}
+
 /// Allocates; null without memory.
 pub(super) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
     if !has_arena() {
@@ -63,15 +70,23 @@ pub(super) unsafe fn dealloc(ptr: *mut u8, layout: Layout) {
 }
 
 /// # Safety
+/// - As for `GlobalAlloc::realloc`, but that the new layout may have a larger alignment.
+pub(super) unsafe fn realloc(ptr: *mut u8, _layout: Layout, new: Layout) -> *mut u8 {
+    let arena = if has_arena() { 0 } else { ARENA_0 };
+    // SAFETY: handed on to the caller. The size is not zero.
+    unsafe { ffi::rallocx(ptr.cast(), new.size(), arena | ffi::MALLOCX_ALIGN(new.align())) }.cast()
+}
+
+/// `realloc` moves an object by copying it.
+pub(super) const COPIES: bool = true;
+
+/// Whether an object could grow where it is, and has.
+///
+/// # Safety
 /// - As for `GlobalAlloc::realloc`.
-pub(super) unsafe fn realloc(ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    if !has_arena() {
-        let flags = ARENA_0 | ffi::MALLOCX_ALIGN(layout.align());
-        // SAFETY: handed on to the caller.
-        return unsafe { ffi::rallocx(ptr.cast(), new_size, flags) }.cast();
-    }
-    // SAFETY: handed on to the caller.
-    unsafe { Jemalloc.realloc(ptr, layout, new_size) }
+pub(super) unsafe fn grow(ptr: *mut u8, layout: Layout, new_size: usize) -> bool {
+    // SAFETY: handed on to the caller. What it returns is the size that the object has now.
+    unsafe { ffi::xallocx(ptr.cast(), new_size, 0, ffi::MALLOCX_ALIGN(layout.align())) >= new_size }
 }
 
 /// Gives the pages of free memory in all arenas back to the system.
@@ -80,12 +95,6 @@ pub(crate) fn purge() {
     const ALL: &CStr = c"arena.4096.purge";
     // SAFETY: neither reads nor writes a value.
     unsafe { ffi::mallctl(ALL.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
-}
-
-/// Initialises it, with its fork handlers, and asks for no memory: the smallest question that does.
-pub(crate) fn touch() {
-    // SAFETY: the size is not zero.
-    unsafe { ffi::nallocx(1, 0) };
 }
 
 #[cfg(test)]

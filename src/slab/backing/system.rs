@@ -19,9 +19,20 @@ pub(super) unsafe fn dealloc(ptr: *mut u8, layout: Layout) {
 
 /// # Safety
 /// - As for `GlobalAlloc::realloc`.
-pub(super) unsafe fn realloc(ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+pub(super) unsafe fn realloc(ptr: *mut u8, layout: Layout, new: Layout) -> *mut u8 {
     // SAFETY: handed on to the caller.
-    unsafe { System.realloc(ptr, layout, new_size) }
+    unsafe { System.realloc(ptr, layout, new.size()) }
+}
+
+/// Objects may grow or move their pages in `realloc`.
+pub(super) const COPIES: bool = false;
+
+/// There is nothing to ask.
+///
+/// # Safety
+/// - None; `unsafe` for the sake of the signature.
+pub(super) unsafe fn grow(_ptr: *mut u8, _layout: Layout, _new_size: usize) -> bool {
+    false
 }
 
 /// Gives what it keeps unused back to the system, where that can be asked for.

@@ -1,5 +1,6 @@
 //! The child that measures gracealloc. It alone has the scheme `deferred_free`.
 
+mod c_calls;
 mod deferred_free;
 
 use self::deferred_free::DeferredFree;
@@ -13,5 +14,5 @@ static OURS: &[Linked] =
     &[Linked::with_waits::<DeferredFree>().and_expedited::<DeferredFree>().and_source_index::<DeferredFree>()];
 
 fn main() -> std::process::ExitCode {
-    alloc_bench::child::main(OURS, &GLOBAL)
+    alloc_bench::child::main_with_c(OURS, &GLOBAL, c_calls::C)
 }

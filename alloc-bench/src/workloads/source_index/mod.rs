@@ -30,6 +30,7 @@ pub const SPEC: Spec = Spec {
     by_default: true,
     measures: Measures::Time,
     needs_corpus: true,
+    needs_c: false,
     retires: Retires::ByFirst(&[DEFERRED_FREE, DEFER_DESTROY]),
     prepare,
 };
