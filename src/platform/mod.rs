@@ -15,6 +15,7 @@
 //!   errno       saved and restored     fatal   one line, then abort
 //!   file        what the kernel says; with it `limit`: how much memory there is
 //!   load, fork, gate, pin, thread   life-cycle
+//!   delay       takes steps apart, for tests
 //! ```
 //!
 //! `absent` stands in for `rseq` and `membarrier` elsewhere. Every variant of a file has the same signatures, so nothing above asks what machine this is.
@@ -29,6 +30,7 @@ mod absent;
 pub(crate) mod clock;
 #[cfg(not(loom))]
 mod cpu;
+pub(crate) mod delay;
 #[cfg(not(loom))]
 pub(crate) mod env;
 #[cfg(not(loom))]

@@ -15,7 +15,7 @@
 
 use super::reader_counts::{Counts, Parity};
 use super::region::{self, CELL_BYTES, Mode, NO_SLOTS, RECORD};
-use super::{membarrier, rseq, slots};
+use super::{delay, membarrier, rseq, slots};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Nobody's.
@@ -96,7 +96,10 @@ fn parity() -> Parity {
 /// Stores a parity in nobody's record, and in those of the cells if they are open.
 fn show(parity: Parity) {
     let cells = if is_open() { region::cells() } else { 0 };
-    (0..cells).map(record).chain([&SHARED]).for_each(|record| record.flip(parity));
+    (0..cells).map(record).chain([&SHARED]).for_each(|record| {
+        delay::point();
+        record.flip(parity);
+    });
 }
 
 /// From now on readers come under the other parity; returns the one that ends. Only for the driver.
@@ -109,6 +112,7 @@ pub(crate) fn flip() -> Parity {
 /// How many readers are left under a parity that has ended: exact when it is 0, or when nobody comes or goes.
 pub(crate) fn remaining(parity: Parity) -> u64 {
     let left = all().fold(0u64, |sum, record| sum.wrapping_add(record.left(parity)));
+    delay::point();
     let entered = all().fold(0u64, |sum, record| sum.wrapping_add(record.entered(parity)));
     entered.wrapping_sub(left)
 }
