@@ -20,6 +20,7 @@
 //! which it takes before it closes: so none that it still wants.
 
 use super::cells::{self, Cell};
+use crate::platform::delay;
 use crate::platform::gate::{FORK_PATIENCE, wait_until};
 use crate::platform::lock::Lock;
 use crate::platform::thread;
@@ -54,10 +55,12 @@ impl InTransit {
     fn raise(cell: &'static Cell) -> Self {
         loop {
             let parity = PARITY.load(Relaxed);
+            delay::point();
             let count = &cell.in_transit[parity as usize];
             // SeqCst, with the recheck and with `wait_for_all`: either this thread sees the flip and takes its count back,
             // or the barrier sees the count.
             count.fetch_add(1, SeqCst);
+            delay::point();
             if PARITY.load(SeqCst) == parity {
                 return Self(count);
             }

@@ -14,7 +14,7 @@
 //!   safety: each node's own stamp decides.
 
 use crate::grace;
-use crate::platform::thread;
+use crate::platform::{delay, thread};
 use crate::tagged_stack::{Nodes, TaggedStack};
 use core::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -40,7 +40,9 @@ impl Pending {
 
     /// Stamps a node whose content is final and queues it.
     pub(super) fn stamp_and_push(&self, nodes: &impl Stamped, index: u32) {
+        delay::point();
         let stamp = grace::snapshot();
+        delay::point();
         nodes.stamp(index).store(stamp, Relaxed); // published by the push
         self.incoming.push(nodes, index);
         grace::demand(stamp);

@@ -23,6 +23,7 @@ mod sequence;
 
 use crate::context::{self, InCrossbeam};
 use crate::platform::clock;
+use crate::platform::delay;
 use crate::platform::errno;
 use crate::platform::event::Event;
 use crate::platform::gate::{FORK_PATIENCE, Gate, Inside};
@@ -131,10 +132,12 @@ fn advance() -> bool {
             ENDED.signal();
         }
     }
+    delay::point();
     let begins = SEQUENCE.0.running().is_none() && !has_elapsed(DEMAND.0.load(Relaxed));
     if begins {
         BEGAN.store(clock::now_ms(), Relaxed);
         let number = SEQUENCE.0.begin();
+        delay::point();
         DOMAINS.iter().for_each(|domain| domain.begin(number));
     }
     DRIVER.store(false, Release);

@@ -28,6 +28,7 @@
 //! The idea is that of SRCU-fast (`kernel/rcu/srcutree.c` in the Linux kernel, 6.15).
 
 use super::domain::Domain;
+use crate::platform::delay;
 use crate::platform::reader_counts::Parity;
 use crate::platform::readers;
 use core::sync::atomic::{
@@ -55,6 +56,7 @@ pub(super) static READERS: Readers =
 impl Readers {
     /// Does what comes next; false if that is not possible yet.
     fn proceed(&self, stage: u32, number: u64) -> bool {
+        delay::point();
         match stage {
             STARTED => readers::fence() && self.reach(FENCED),
             FENCED => self.flip() && self.reach(FLIPPED),
@@ -80,6 +82,7 @@ impl Readers {
         if self.retired.load(Relaxed) == 0 {
             self.retired.store(readers::flip().bytes(), Relaxed);
         }
+        delay::point();
         readers::settle()
     }
 }

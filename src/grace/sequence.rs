@@ -17,6 +17,7 @@
 //!   reads the odd one it asks for more than it needs.
 //! - `begin`'s: then the snapshot reads the odd value (or a later one), and demands the next grace period.
 
+use crate::platform::delay;
 use crate::platform::sync::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -42,6 +43,7 @@ impl Sequence {
     /// The value at which a whole grace period has passed since now.
     pub(crate) fn snapshot(&self) -> u64 {
         fence(SeqCst); // pairs with the one in `begin`
+        delay::point();
         (self.value.load(Relaxed) + 3) & !1
     }
 
@@ -66,6 +68,7 @@ impl Sequence {
     pub(crate) fn begin(&self) -> u64 {
         let running = self.value.load(Relaxed) + 1;
         self.value.store(running, Release); // Release: who sees this value has also seen the `end` before it
+        delay::point();
         fence(SeqCst); // pairs with the one in `snapshot`
         running
     }

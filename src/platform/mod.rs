@@ -16,6 +16,7 @@
 //!   file        what the kernel says; with it `limit`: how much memory there is
 //!   load, fork, gate, pin, thread   life-cycle          weak    variables for C libraries
 //!   thread_cell   thread-local words that do not allocate
+//!   delay       takes steps apart, for tests
 //! ```
 //!
 //! `absent` stands in for `rseq` and `membarrier` elsewhere. Every variant of a file has the same signatures, so nothing above asks what machine this is.
@@ -30,6 +31,7 @@ mod absent;
 pub(crate) mod clock;
 #[cfg(not(loom))]
 mod cpu;
+pub(crate) mod delay;
 #[cfg(not(loom))]
 pub(crate) mod env;
 #[cfg(not(loom))]

@@ -24,6 +24,7 @@
 //! **Adding up.** `left` first, `entered` after it, so that a count which is taken back cannot stand in for a reader:
 //! whoever is seen to have left is also seen to have entered.
 
+use super::delay;
 use super::sync::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -100,11 +101,14 @@ impl Counts {
     pub(crate) fn enter(&self) -> Option<Parity> {
         loop {
             let parity = self.parity()?;
+            delay::point();
             self.entered[parity.index()].fetch_add(1, SeqCst);
             full_fence(); // with the one in `flip`: the sum has this count, or the flip is seen here
+            delay::point();
             if self.parity() == Some(parity) {
                 return Some(parity);
             }
+            delay::point();
             self.leave(parity);
         }
     }
@@ -156,6 +160,7 @@ impl Counts {
 /// How many readers are left under a parity that has ended, over all records: exact when it is 0, or when nobody comes or goes.
 pub(crate) fn remaining<'a>(records: impl Iterator<Item = &'a Counts> + Clone, parity: Parity) -> u64 {
     let left = records.clone().fold(0u64, |sum, record| sum.wrapping_add(record.left(parity)));
+    delay::point();
     let entered = records.fold(0u64, |sum, record| sum.wrapping_add(record.entered(parity)));
     entered.wrapping_sub(left)
 }

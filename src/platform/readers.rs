@@ -15,7 +15,7 @@
 
 use super::reader_counts::{self, Counts, Parity};
 use super::region::{self, CELL_BYTES, Mode, NO_SLOTS, RECORD};
-use super::{membarrier, rseq, slots, sync};
+use super::{delay, membarrier, rseq, slots, sync};
 use core::sync::atomic::{
     AtomicBool,
     Ordering::{Relaxed, SeqCst},
@@ -103,7 +103,10 @@ fn parity() -> Parity {
 /// Stores a parity in nobody's record, and in those of the cells if they are open.
 fn show(parity: Parity) {
     let cells = if is_open() { region::cells() } else { 0 };
-    (0..cells).map(record).chain([&SHARED]).for_each(|record| record.flip(parity));
+    (0..cells).map(record).chain([&SHARED]).for_each(|record| {
+        delay::point();
+        record.flip(parity);
+    });
 }
 
 /// From now on readers come under the other parity; returns the one that ends. Only for the driver.

@@ -6,9 +6,15 @@
 //!   +----------------+------------+-----       period; anything else once somebody has it for something else
 //! ```
 
+use crate::ages::{AGES, Seen};
+use crate::machine::Rng;
+use crate::{SLOTS, World};
 use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 use std::time::Instant;
 
 /// Sizes that nothing else in this program uses much.
@@ -69,6 +75,41 @@ impl Object {
     }
 }
 
+/// What a reader has at hand, and how it looked.
+pub(crate) struct Look {
+    object: *const Object,
+    before: Option<u64>,
+    aged: Seen,
+}
+
+// SAFETY: looked at by who holds the section's guard, by atomic loads.
+unsafe impl Send for Look {}
+
+impl World {
+    /// The first look, at something; the caller is a reader until the second.
+    pub(crate) fn look(&self, rng: &mut Rng) -> Look {
+        self.look_at(rng.next() as usize)
+    }
+
+    /// As [`look`](Self::look); handlers have no random numbers.
+    pub(crate) fn look_at(&self, dice: usize) -> Look {
+        let object = self.slots[dice % SLOTS].load(Acquire);
+        // SAFETY: published, and not given back while the guard lives, unless the allocator is broken. Then this is memory
+        // that the allocator keeps, and only atomic loads look at it.
+        let before = unsafe { (*object).look() };
+        Look { object, before, aged: AGES.look(dice >> 16) }
+    }
+
+    /// The second.
+    pub(crate) fn look_again(&self, look: &Look) {
+        // SAFETY: as in the first.
+        self.finds.compare(look.before, unsafe { (*look.object).look() });
+        if !AGES.look_again(look.aged) {
+            self.finds.add();
+        }
+    }
+}
+
 /// Objects that were not what they had been while a reader had them.
 pub(crate) struct Finds {
     begin: Instant,
@@ -89,7 +130,7 @@ impl Finds {
     }
 
     #[cold]
-    fn add(&self) {
+    pub(crate) fn add(&self) {
         if self.count.fetch_add(1, Relaxed) == 0 {
             self.first.store(self.begin.elapsed().as_micros() as u64, Relaxed);
         }

@@ -6,10 +6,48 @@ use crate::platform::reader_counts::TO_LEFT;
 use crate::platform::region::RECORD;
 use core::arch::asm;
 
+/// Under `--cfg gracealloc_delay`: takes two instructions apart (`platform::delay`), where the given register is unused.
+#[cfg(gracealloc_delay)]
+macro_rules! delay {
+    ($free:literal) => {
+        concat!(
+            "mrs ",
+            $free,
+            ", cntvct_el0\n",
+            "and ",
+            $free,
+            ", ",
+            $free,
+            ", #0x1fff\n",
+            "cmp ",
+            $free,
+            ", #255\n",
+            "b.hi 67f\n", // mostly
+            "66: cbz ",
+            $free,
+            ", 67f\n",
+            "yield\n",
+            "sub ",
+            $free,
+            ", ",
+            $free,
+            ", #1\n",
+            "b 66b\n",
+            "67:",
+        )
+    };
+}
+#[cfg(not(gracealloc_delay))]
+macro_rules! delay {
+    ($free:literal) => {
+        ""
+    };
+}
+
 /// Opens a section: the descriptor (version 0, flags 0, start, length, abort), the restart point, the `rseq_cs` store.
 /// `88:` is where a section that does nothing leaves it; conditional branches do not reach other sections.
 macro_rules! section {
-    ($($body:literal,)*) => {
+    ($($body:expr,)*) => {
         concat!(
             ".pushsection __rseq_cs, \"aw\"\n",
             ".balign 32\n",
@@ -48,7 +86,9 @@ pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
                 section!(
                     "add {t}, {slot}, {t}, lsl #12",        // the slot in its cell, see CELL_SHIFT
                     "ldr {m}, [{t}]",                       // magazine = cell.slot
+                    delay!("{k}"),
                     "ldr {k:w}, [{m}]",                     // k = magazine.count
+                    delay!("{t}"),
                     "cbz {k:w}, 88f",                       // empty
                     "sub {k:w}, {k:w}, #1",
                     "add {t}, {m}, {k}, lsl #3",
@@ -87,13 +127,16 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
                 section!(
                     "add {t}, {slot}, {t}, lsl #12",        // the slot in its cell, see CELL_SHIFT
                     "ldr {m}, [{t}]",                       // magazine = cell.slot
+                    delay!("{k}"),
                     "ldr {k:w}, [{m}]",                     // k = magazine.count
+                    delay!("{t}"),
                     "ldr {t:w}, [{m}, #4]",                 // the capacity in that very magazine
                     "cmp {k:w}, {t:w}",
                     "b.hs 88f",                             // full
                     "add {t}, {m}, {k}, lsl #3",
                     "str {object}, [{t}, #{header}]",
                     "add {k:w}, {k:w}, #1",
+                    delay!("{t}"),
                     "mov {result}, #1",
                     "str {k:w}, [{m}]",                     // commit: magazine.count = k + 1
                 ),
@@ -134,6 +177,7 @@ pub(in crate::platform) unsafe fn replace(
                     "cmp {t}, {cpus}",
                     "b.hs 88f",                             // no cell for this CPU
                     "add {t}, {slot}, {t}, lsl #12",        // the slot in its cell, see CELL_SHIFT
+                    delay!("{k}"),
                     "ldaxr {result}, [{t}]",
                     "cmp {result}, {expected}",
                     "b.ne 99f",                             // changed
@@ -176,6 +220,7 @@ pub(in crate::platform) unsafe fn enter(access: Access) -> u64 {
                     "add {t}, {cells}, {t}, lsl #12",       // the cell, see CELL_SHIFT
                     "ldr {result}, [{t}, #{record}]",       // parity = record.parity
                     "cbz {result}, 88f",                    // closed
+                    delay!("{k}"),
                     "add {t}, {t}, {result}",
                     "ldr {k}, [{t}, #{record}]",
                     "add {k}, {k}, #1",
@@ -210,6 +255,7 @@ pub(in crate::platform) unsafe fn leave(access: Access, parity: u64) -> bool {
                     "add {t}, {cells}, {t}, lsl #12",       // the cell, see CELL_SHIFT
                     "ldr {result}, [{t}, #{record}]",
                     "cbz {result}, 88f",                    // closed
+                    delay!("{k}"),
                     "add {t}, {t}, {parity}",
                     "ldr {k}, [{t}, #{left}]",
                     "add {k}, {k}, #1",

@@ -6,9 +6,54 @@ use crate::platform::reader_counts::TO_LEFT;
 use crate::platform::region::RECORD;
 use core::arch::asm;
 
+/// Under `--cfg gracealloc_delay`: takes two instructions apart (`platform::delay`); `long` for tens of microseconds, in one
+/// of eight times. Changes no register but the flags, and does without the stack, since a section may be left in the middle.
+#[cfg(gracealloc_delay)]
+macro_rules! delay {
+    () => {
+        delay!("0x08000000", "0x00400000")
+    };
+    (long) => {
+        delay!("0x20000000", "0x00100000")
+    };
+    ($stays:literal, $goes_on:literal) => {
+        concat!(
+            "add dword ptr fs:[gracealloc_delay@tpoff], 0x9e3779b1\n",
+            "cmp dword ptr fs:[gracealloc_delay@tpoff], ",
+            $stays,
+            "\nja 67f\n", // mostly
+            "66: pause\n",
+            "add dword ptr fs:[gracealloc_delay@tpoff], 0x9e3779b1\n",
+            "cmp dword ptr fs:[gracealloc_delay@tpoff], ",
+            $goes_on,
+            "\nja 66b\n",
+            "67:",
+        )
+    };
+}
+#[cfg(not(gracealloc_delay))]
+macro_rules! delay {
+    ($($long:ident)?) => {
+        ""
+    };
+}
+
+// The number that delays step: the thread's own.
+#[cfg(gracealloc_delay)]
+core::arch::global_asm!(
+    ".pushsection .tbss.gracealloc_delay, \"awT\", @nobits",
+    ".globl gracealloc_delay",
+    ".hidden gracealloc_delay",
+    ".type gracealloc_delay, @object",
+    ".size gracealloc_delay, 4",
+    ".balign 4",
+    "gracealloc_delay: .zero 4",
+    ".popsection",
+);
+
 /// Opens a section: the descriptor (version 0, flags 0, start, length, abort), the restart point, the `rseq_cs` store.
 macro_rules! section {
-    ($($body:literal,)*) => {
+    ($($body:expr,)*) => {
         concat!(
             ".pushsection __rseq_cs, \"aw\"\n",
             ".balign 32\n",
@@ -48,11 +93,15 @@ pub(in crate::platform) unsafe fn pop(access: Access) -> *mut u8 {
         asm!(
             concat!(
                 section!(
+                    delay!(),
                     "mov {m}, qword ptr [{slot} + {t}]",        // magazine = cell.slot
+                    delay!(),
                     "mov {k:e}, dword ptr [{m}]",               // k = magazine.count
                     "test {k:e}, {k:e}",
                     "jz 88f",                                   // empty
+                    delay!(),
                     "mov {object}, qword ptr [{m} + 8*{k} + {header} - 8]",
+                    delay!(),
                     "sub dword ptr [{m}], 1",                   // commit: magazine.count = k - 1
                 ),
                 "xor {object:e}, {object:e}\n",
@@ -89,11 +138,15 @@ pub(in crate::platform) unsafe fn push(access: Access, object: *mut u8) -> bool 
         asm!(
             concat!(
                 section!(
+                    delay!(),
                     "mov {m}, qword ptr [{slot} + {t}]",        // magazine = cell.slot
+                    delay!(),
                     "mov {k:e}, dword ptr [{m}]",               // k = magazine.count
                     "cmp {k:e}, dword ptr [{m} + 4]",           // against the capacity in that very magazine
                     "jae 88f",                                  // full
+                    delay!(),
                     "mov qword ptr [{m} + 8*{k} + {header}], {object}",
+                    delay!(),
                     "add dword ptr [{m}], 1",                   // commit: magazine.count = k + 1
                 ),
                 "xor {m:e}, {m:e}\n",
@@ -133,6 +186,7 @@ pub(in crate::platform) unsafe fn replace(
                     "cmp {t}, {end}",
                     "jae 88f",                                  // no cell for this CPU
                     "mov rax, {expected}",
+                    delay!(),
                     "lock cmpxchg qword ptr [{slot} + {t}], {new}", // commit
                 ),
                 "mov eax, {out}\n",
@@ -170,6 +224,7 @@ pub(in crate::platform) unsafe fn enter(access: Access) -> u64 {
                     "mov {parity}, qword ptr [{cells} + {t} + {record}]", // parity = record.parity
                     "test {parity}, {parity}",
                     "jz 88f",                                   // closed
+                    delay!(long),
                     "add {t}, {parity}",
                     "add qword ptr [{cells} + {t} + {record}], 1", // commit: record.entered[parity] += 1
                 ),
@@ -202,6 +257,7 @@ pub(in crate::platform) unsafe fn leave(access: Access, parity: u64) -> bool {
                     "mov {done}, qword ptr [{cells} + {t} + {record}]",
                     "test {done}, {done}",
                     "jz 88f",                                   // closed
+                    delay!(),
                     "add {t}, {parity}",
                     "add qword ptr [{cells} + {t} + {left}], 1", // commit: record.left[parity] += 1
                 ),
