@@ -13,12 +13,13 @@
 //! ```
 //!
 //! Invariants:
+//! - The backing is jemalloc. The other one would be the C library's `malloc`, which is the one below.
 //! - What the library itself allocates (crossbeam, the list of statistics) comes from the crate directly and not through
 //!   `malloc`: no function here calls another allocator.
 //! - Nothing here has to be set up: the first call may come before any constructor, the last after all destructors.
 //! - A pointer that is not ours ends the process with one line. It cannot be handed on: whose it is cannot be known.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "jemalloc"))]
 
 mod aligned;
 mod atomic;

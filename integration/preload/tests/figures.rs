@@ -1,7 +1,7 @@
 //! The figures of docs/preload.md: what programs take with the system's allocator and with ours. For `scripts/preload`, with the
 //! release profile.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "jemalloc"))]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! A process from before its constructors until after its destructors, in both modes; and what ends it early.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "jemalloc"))]
 
 mod support;
 

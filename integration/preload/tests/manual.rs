@@ -1,6 +1,6 @@
 //! What the C library's manual says of malloc and its kin holds with ours.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "jemalloc"))]
 
 mod support;
 

@@ -3,7 +3,7 @@
 //!
 //! The long form, and the figures of docs/preload.md, are for `scripts/preload`.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "jemalloc"))]
 
 mod support;
 
