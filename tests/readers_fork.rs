@@ -11,7 +11,7 @@ use std::time::Duration;
 static GLOBAL: GraceAlloc = GraceAlloc;
 
 const SHORT: Duration = Duration::from_millis(30);
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(10);
 
 /// Readers of one test are waited for by all: one at a time.
 fn alone() -> MutexGuard<'static, ()> {
