@@ -24,7 +24,7 @@ use std::time::Duration;
 static GLOBAL: GraceAlloc = GraceAlloc;
 
 /// Children of one process; `FORKS` in the environment for more. Each forks once more.
-const FORKS: u32 = 100;
+const FORKS: u32 = 150;
 const SHORT: Duration = Duration::from_millis(4);
 const LONG: Duration = Duration::from_secs(20);
 

@@ -112,3 +112,38 @@ impl Domain for Readers {
         Parity::from_bytes(self.retired.load(Relaxed)).map(readers::remaining)
     }
 }
+
+#[cfg(all(test, gracealloc_rseq))]
+mod tests {
+    use super::*;
+    use crate::grace::{DRIVER, SEQUENCE};
+    use crate::platform::membarrier::tests::{Call, calls};
+    use crate::platform::slots::{Mode, mode};
+
+    /// Which fences x86's own order makes needless, no test that runs there can tell: so they are counted.
+    #[test]
+    fn a_grace_period_makes_every_call() {
+        drop(crate::read()); // from here on records are open
+        if mode() != Some(Mode::Rseq) {
+            return;
+        }
+        while DRIVER.swap(true, Acquire) || SEQUENCE.0.running().is_some() {
+            DRIVER.store(false, Release);
+            crate::synchronize();
+        }
+        let domain = Readers { stage: AtomicU32::new(0), retired: AtomicU64::new(0), passed: AtomicU64::new(0) };
+        calls();
+        let stages = [STARTED, FENCED, FLIPPED, BALANCED].map(|stage| {
+            while !domain.proceed(stage, 1) {} // a reader of another test
+            (calls(), domain.retired.load(Relaxed) != 0, domain.is_over(1))
+        });
+        DRIVER.store(false, Release);
+        let expected = [
+            (vec![Call::Fence], false, false),
+            (vec![Call::Restart, Call::Fence], true, false),
+            (vec![], true, false),
+            (vec![Call::Fence], true, true),
+        ];
+        assert_eq!(stages, expected);
+    }
+}

@@ -17,6 +17,8 @@ const REGISTER_PRIVATE_EXPEDITED_RSEQ: libc::c_int = 1 << 8;
 static REFUSED: AtomicBool = AtomicBool::new(false);
 
 fn membarrier(command: libc::c_int) -> bool {
+    #[cfg(test)]
+    tests::note(command);
     // SAFETY: the system call takes three integers and touches no memory of ours.
     unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }
@@ -34,6 +36,36 @@ pub(super) fn fence_all() -> bool {
 /// Restarts every section that is under way. False when the kernel refuses: then nothing may be concluded.
 pub(super) fn restart_sections() -> bool {
     !REFUSED.load(Relaxed) && membarrier(PRIVATE_EXPEDITED_RSEQ)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    thread_local! {
+        static CALLS: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// What was asked of the kernel.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Call {
+        Fence,
+        Restart,
+    }
+
+    pub(super) fn note(command: libc::c_int) {
+        match command {
+            PRIVATE_EXPEDITED => CALLS.with_borrow_mut(|calls| calls.push(Call::Fence)),
+            PRIVATE_EXPEDITED_RSEQ => CALLS.with_borrow_mut(|calls| calls.push(Call::Restart)),
+            _ => {}
+        }
+    }
+
+    /// What this thread has asked for since it was asked this last.
+    pub(crate) fn calls() -> Vec<Call> {
+        CALLS.take()
+    }
 }
 
 /// Makes every later call fail, or work again.
