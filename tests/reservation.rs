@@ -72,12 +72,12 @@ fn what_is_left_goes_back_and_what_was_taken_stays_the_callers() {
 #[test]
 fn without_memory_nothing_is_kept() {
     let _alone = alone();
+    drop(Reservation::new(layout(6100, 8), 500).unwrap()); // some are cached, or free in their spans
     {
         let _section = atomic_section();
         assert_eq!(Reservation::new(layout(1 << 20, 8), 1).unwrap_err(), ReserveError::NoMemory);
         assert_eq!(Reservation::new(layout(6100, 8), 1000).unwrap_err(), ReserveError::NoMemory, "after some were had");
     }
-    assert!(stats().classes.iter().any(|class| class.bytes == 6144), "some were had");
     assert_eq!((live(6144), stats().large_objects), (0, 0));
     assert_eq!(Reservation::new(layout(1 << 46, 8), 3).unwrap_err(), ReserveError::NoMemory);
     assert_eq!(stats().large_objects, 0);
