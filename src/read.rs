@@ -57,6 +57,30 @@ pub struct ReadGuard {
     _not_send: PhantomData<*mut ()>,
 }
 
+impl ReadGuard {
+    /// The guard as a number, for languages without destructors. The section stays open until [`from_raw`](Self::from_raw)
+    /// has made a guard of it again, and that is dropped.
+    ///
+    /// # Examples
+    /// ```
+    /// let number = gracealloc::read().into_raw();
+    /// // SAFETY: from above, on this thread, once.
+    /// drop(unsafe { gracealloc::ReadGuard::from_raw(number) });
+    /// ```
+    #[must_use = "the section stays open"]
+    pub fn into_raw(self) -> u64 {
+        core::mem::ManuallyDrop::new(self).parity.bytes()
+    }
+
+    /// The guard behind a number.
+    ///
+    /// # Safety
+    /// - The number came from [`into_raw`](Self::into_raw) on this thread, and this is called once for it.
+    pub unsafe fn from_raw(number: u64) -> Self {
+        Self { parity: Parity::from_bytes(number).unwrap_or(Parity::FIRST), _not_send: PhantomData }
+    }
+}
+
 impl Drop for ReadGuard {
     #[inline]
     fn drop(&mut self) {

@@ -248,9 +248,9 @@ pub(crate) fn generation() -> u32 {
 /// How a wait takes turns with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// The first looks at a position only let others run, later ones sleep.
+    /// A few looks without a pause, one that lets others run (among busy threads that is a scheduler's slice), then sleeps.
     Normal,
-    /// Looks without a pause at first, then lets others run, and sleeps late.
+    /// Looks without a pause for long, then lets others run, and sleeps late.
     Expedited,
 }
 
@@ -258,7 +258,7 @@ impl Pace {
     /// After how many looks a wait begins to let others run, to sleep shortly, and to sleep long.
     fn turns(self) -> [u32; 3] {
         match self {
-            Self::Normal => [0, 20, 40],
+            Self::Normal => [8, 9, 60],
             Self::Expedited => [1000, 2000, 100_000],
         }
     }

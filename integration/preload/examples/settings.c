@@ -1,13 +1,17 @@
-/* Settings that are replaced while others use them: the old ones are deferred, not freed.
+/* Settings that are replaced while others read them: the old ones are deferred, not freed.
  *
  *     cargo build --release -p gracealloc-preload
- *     cc -I integration/preload/include integration/preload/examples/settings.c -o settings \
+ *     cc -I integration/preload/include integration/preload/examples/settings.c -o settings -pthread \
  *        -L target/release -lgracealloc_preload -Wl,-rpath,$PWD/target/release
  */
 #include <gracealloc.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+enum { READERS = 2, VERSIONS = 100000 };
 
 struct settings {
     int version;
@@ -28,17 +32,36 @@ static int replace(int version)
     return 0;
 }
 
+/* Reads until the last version is there. What is read stays whole as long as the section is open. */
+static void *reader(void *torn)
+{
+    for (int version = 0; version != VERSIONS;) {
+        char expected[100];
+        gracealloc_reader section = gracealloc_read_enter();
+        const struct settings *seen = atomic_load(&current);
+        version = seen->version;
+        snprintf(expected, sizeof expected, "settings %d", version);
+        if (strcmp(expected, seen->name) != 0)
+            atomic_fetch_add((atomic_int *)torn, 1);
+        gracealloc_read_leave(section);
+    }
+    return NULL;
+}
+
 int main(void)
 {
-    for (int version = 1; version <= 100000; version++) {
-        if (replace(version) != 0) {
-            perror("replace");
-            return 1;
-        }
-    }
-    printf("%s\n", atomic_load(&current)->name);
+    pthread_t readers[READERS];
+    atomic_int torn = 0;
+    int failed = replace(1);
+    for (int i = 0; i < READERS; i++)
+        failed |= pthread_create(&readers[i], NULL, reader, &torn);
+    for (int version = 2; version <= VERSIONS; version++)
+        failed |= replace(version);
+    for (int i = 0; i < READERS; i++)
+        pthread_join(readers[i], NULL);
+    printf("%s, %d torn\n", atomic_load(&current)->name, torn);
     gracealloc_deferred_free(atomic_exchange(&current, NULL));
     gracealloc_barrier(); /* all of them have been given back */
     gracealloc_stats_print();
-    return 0;
+    return failed || torn;
 }

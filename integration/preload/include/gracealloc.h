@@ -1,4 +1,4 @@
-/* gracealloc for C: frees that wait for readers, and what belongs to them.
+/* gracealloc for C: readers, frees that wait for them, and what belongs to both.
  *
  * malloc, free and their kin come with the library and need no header of their own: <stdlib.h> declares them.
  *
@@ -10,9 +10,22 @@
 #ifndef GRACEALLOC_H
 #define GRACEALLOC_H
 
+#include <stdint.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* An open section of a reader. */
+typedef struct gracealloc_reader {
+    uint64_t number;
+} gracealloc_reader;
+
+/* Between the two nothing comes back to malloc that this thread can reach and somebody defers. They nest, in any order; each
+ * section is left once, on the thread that entered it. Entering never blocks and cannot fail; in a signal handler it stands
+ * inside an atomic section. To leave without having entered ends the process, where that can be seen. */
+gracealloc_reader gracealloc_read_enter(void);
+void gracealloc_read_leave(gracealloc_reader reader);
 
 /* Frees a block of malloc and its kin once every reader has left that was active at the call. Null is permitted.
  *

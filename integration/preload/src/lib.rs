@@ -9,6 +9,7 @@
 //!   resize     realloc, reallocarray                 sized      free_sized, free_aligned_sized
 //!   inspect    malloc_usable_size, malloc_trim       cxx        operator delete with a size or an alignment
 //!   deferral   gracealloc_deferred_free, ...         atomic     gracealloc_atomic_enter, ...
+//!   readers    gracealloc_read_enter, ...
 //!     block      a size and an alignment become a block, or null and ENOMEM
 //! ```
 //!
@@ -28,6 +29,7 @@ mod cxx;
 mod deferral;
 mod inspect;
 mod plain;
+mod readers;
 mod resize;
 mod sized;
 

@@ -61,7 +61,7 @@ fn the_example_is_a_program() {
         let mut command = Command::new(&program);
         mode.choose(&mut command);
         let outcome = run(&mut command, LIMIT);
-        assert_eq!((outcome.end(), outcome.out), ("exit 0".into(), "settings 100000\n".into()), "{mode:?}");
+        assert_eq!((outcome.end(), outcome.out), ("exit 0".into(), "settings 100000, 0 torn\n".into()), "{mode:?}");
         assert!(outcome.err.contains("deferred: 0 objects, 0 B"), "{mode:?}: {}", outcome.err);
     }
 }
