@@ -30,6 +30,7 @@ pub const SPEC: Spec = Spec {
     by_default: false,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::ByThose(WITH_READERS),
     prepare: |setup| (super::able(setup, |scheme| scheme.of_readers)?.defer_held)(setup),
 };
@@ -41,6 +42,7 @@ pub const FLOOD: Spec = Spec {
     by_default: false,
     measures: Measures::Drain,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::OnOne(WITH_READERS),
     prepare: |setup| (super::able(setup, |scheme| scheme.of_readers)?.flood)(setup),
 };

@@ -22,6 +22,7 @@ pub const SPEC: Spec = Spec {
     by_default: false,
     measures: Measures::Waits,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::OnOne(WITH_WAITS),
     prepare: |setup| (super::able(setup, |scheme| scheme.of_waits)?.grace_threads)(setup),
 };

@@ -15,6 +15,7 @@ pub const SPEC: Spec = Spec {
     by_default: true,
     measures: Measures::Time,
     needs_corpus: false,
+    needs_c: false,
     retires: Retires::OnOne(WITH_READERS),
     prepare: |setup| (super::able(setup, |scheme| scheme.of_readers)?.read_section)(setup),
 };
