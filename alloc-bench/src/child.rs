@@ -68,7 +68,7 @@ pub fn run(request: &Request, own: &[Linked], direct: &'static dyn Pairs) -> Res
     let mut workload = (spec.prepare)(&setup).with_context(|| format!("preparing {}", spec.name))?;
     let lap = match spec.measures {
         Measures::Process => measure::run_here(workload.as_ref()),
-        Measures::Time | Measures::Memory => measure::measure(workload.as_mut()),
+        _ => measure::measure(workload.as_mut()),
     };
     Ok(Sample {
         ops: lap.ops * request.threads as u64,
@@ -84,6 +84,8 @@ pub fn run(request: &Request, own: &[Linked], direct: &'static dyn Pairs) -> Res
         grace_periods: lap.counters.map(|counters| counters.grace_periods),
         peak_backlog_bytes: lap.counters.map(|counters| counters.peak_backlog_bytes),
         left_bytes: lap.left_bytes,
+        waiting_bytes: lap.waiting_bytes,
+        settle_ns: lap.settle.map(|settle| settle.as_nanos() as u64),
     })
 }
 

@@ -41,8 +41,12 @@ pub struct Lap {
     pub drain_cpu: Duration,
     /// What the scheme has counted in the timed pass and the drain; of the backlog, the peak since the program's start.
     pub counters: Option<Counters>,
-    /// The workload's own figure, where memory is what it measures.
+    /// From the end of the drain until memory was what it had been, where that is waited for and happens.
+    pub settle: Option<Duration>,
+    /// The workload's own figures, where memory is what it measures.
     pub left_bytes: Option<u64>,
+    /// Likewise.
+    pub waiting_bytes: Option<u64>,
 }
 
 /// What one worker's timed pass came to.
@@ -60,10 +64,11 @@ struct Part {
 /// If a worker panics; the other workers may then wait for ever, so a process that measures makes panics abort.
 pub fn measure(workload: &mut dyn Workload) -> Lap {
     let (lap, before) = run(workload);
-    let left_bytes = workload.left_bytes();
     let (drain, drain_cpu) = drain(workload);
     let counters = workload.counters().zip(before).map(|(after, before)| since(before, after));
-    Lap { drain, drain_cpu, counters, left_bytes, ..lap }
+    let settle = workload.settle();
+    let (left_bytes, waiting_bytes) = (workload.left_bytes(), workload.waiting_bytes());
+    Lap { drain, drain_cpu, counters, settle, left_bytes, waiting_bytes, ..lap }
 }
 
 /// Runs the first worker's timed pass in this thread, without warm-up and with no clock: who started the process has it.

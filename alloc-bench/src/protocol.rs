@@ -108,12 +108,31 @@ pub struct Sample {
     pub peak_backlog_bytes: Option<u64>,
     /// Resident memory that the workload has left, where this is what it measures.
     pub left_bytes: Option<u64>,
+    /// Resident memory that the timed pass had added when everything it has retired waited, where it looks.
+    pub waiting_bytes: Option<u64>,
+    /// From the end of the drain until resident memory was again what it had been, where that is measured and happened.
+    pub settle_ns: Option<u64>,
 }
 
 impl Sample {
     /// Time per operation as one thread sees it: wall time by the operations of one thread.
     pub fn ns_per_op(&self) -> f64 {
         self.elapsed_ns as f64 * self.threads as f64 / self.ops as f64
+    }
+
+    /// As [`Self::ns_per_op`], with the drain: schemes differ in what they do as a reader leaves.
+    pub fn ns_per_op_with_drain(&self) -> f64 {
+        (self.elapsed_ns + self.drain_ns) as f64 * self.threads as f64 / self.ops as f64
+    }
+
+    /// Time of the drain per operation.
+    pub fn drain_ns_per_op(&self) -> f64 {
+        self.drain_ns as f64 / self.ops as f64
+    }
+
+    /// The median of single steps; not a number where none were timed.
+    pub fn median_step_ns(&self) -> f64 {
+        self.latency.as_ref().map_or(f64::NAN, |latency| latency.p50_ns as f64)
     }
 
     /// Processor time per operation, that of the drain included: it was owed.
@@ -162,10 +181,13 @@ mod tests {
             grace_periods: Some(3),
             peak_backlog_bytes: None,
             left_bytes: Some(9),
+            waiting_bytes: Some(8),
+            settle_ns: None,
         };
         let back: Sample = serde_json::from_str(&serde_json::to_string(&sample).unwrap()).unwrap();
         assert_eq!(back, sample);
-        assert_eq!((back.ns_per_op(), back.cpu_ns_per_op()), (10.0, 10.0));
+        assert_eq!((back.ns_per_op(), back.cpu_ns_per_op(), back.drain_ns_per_op()), (10.0, 10.0, 0.7));
+        assert_eq!(back.ns_per_op_with_drain(), 11.4);
     }
 
     #[test]

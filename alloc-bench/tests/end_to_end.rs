@@ -5,8 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use alloc_bench::schemes;
-use alloc_bench::workloads::{ALL, Retires, Spec};
+use alloc_bench::workloads::{self, ALL, Retires, Spec};
 use serde_json::Value;
 
 fn command(arguments: &[&str]) -> Command {
@@ -34,7 +33,7 @@ fn a_quick_run_prints_its_tables_and_writes_its_samples() {
     std::fs::remove_file(file).unwrap();
 
     let rows = report["rows"].as_array().unwrap();
-    let is_plain = |spec: &&Spec| spec.by_default && spec.retires != Retires::ByEach;
+    let is_plain = |spec: &&Spec| spec.by_default && !spec.retires.is_by_scheme();
     assert_eq!(rows.len(), 2 * ALL.iter().filter(is_plain).count());
     for row in rows {
         assert!(shown.contains(row["workload"].as_str().unwrap()));
@@ -46,19 +45,49 @@ fn a_quick_run_prints_its_tables_and_writes_its_samples() {
         assert!(row["time"]["low"].as_f64() <= row["time"]["high"].as_f64());
     }
     let deferral = report["deferral"].as_array().unwrap();
-    assert_eq!(deferral.len(), 3, "two numbers of threads, and the twin");
+    assert_eq!(deferral.len(), 5, "two numbers of threads of two workloads, and the twin");
     for row in deferral {
-        let groups = row["schemes"].as_array().unwrap();
-        assert_eq!(groups.len(), schemes::ALL.len());
+        let (groups, retires) = (row["schemes"].as_array().unwrap(), spec(row).retires);
+        assert_eq!(groups.len(), retires.schemes().len());
         assert!(groups.iter().all(|group| shown.contains(group["scheme"].as_str().unwrap())));
-        assert!(groups[1..].iter().all(|group| group["series"].as_array().unwrap().len() == 2));
-        assert_eq!(groups[1]["cpu"]["best_peer"], "system");
+        let (contenders, peer) = if retires == Retires::ByEach { (2, "system") } else { (1, "gracealloc") };
+        assert!(groups[1..].iter().all(|group| group["series"].as_array().unwrap().len() == contenders));
+        assert_eq!(groups[1]["cpu"]["best_peer"], peer);
     }
     assert!(report["deferral_goals"].as_array().unwrap().len() >= 7);
     assert!(report["memory"]["ratio"].as_f64().unwrap() > 0.0);
     let judged: Vec<_> = report["goals"].as_array().unwrap().iter().map(|goal| goal["workload"].as_str()).collect();
     assert!(rows.iter().all(|row| judged.contains(&row["workload"].as_str())));
     assert!(report["sources"]["files"].as_u64().unwrap() > 0);
+}
+
+/// The workload of a row.
+fn spec(row: &Value) -> &'static Spec {
+    workloads::find(row["workload"].as_str().unwrap()).unwrap()
+}
+
+/// Each scheme's checksums are compared by the driver.
+#[test]
+fn readers_and_grace_periods_have_a_document_of_their_own() {
+    let (document, figures) = (scratch("grace-periods.md"), scratch("grace-periods.json"));
+    let chosen = ["--deferral", "--quick", "--rounds", "1", "--allocator", "gracealloc,system"];
+    let files = ["--markdown", document.to_str().unwrap(), "--json", figures.to_str().unwrap()];
+    let output = driver(&[&chosen[..], &files[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::fs::read_to_string(&document).unwrap();
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&figures).unwrap()).unwrap();
+    [document, figures].iter().for_each(|file| std::fs::remove_file(file).unwrap());
+
+    assert!(has_row(&text, "grace-threads", "2000") && has_row(&text, "synchronize", "2"));
+    let rows = report["deferral"].as_array().unwrap();
+    for spec in ALL.iter().filter(|spec| spec.retires.is_by_scheme()) {
+        assert!(rows.iter().any(|row| row["workload"] == spec.name), "{}", spec.name);
+        let is_judged = |verdict: &Value| verdict["workload"] == spec.name;
+        assert!(report["deferral_goals"].as_array().unwrap().iter().any(is_judged), "{}", spec.name);
+        assert!(has_row(&text, spec.name, "1") || has_row(&text, spec.name, "2"), "{}", spec.name);
+    }
+    assert!(rows.iter().all(|row| row["schemes"][0]["scheme"] == "deferred_free"), "ours has them all");
+    assert!(text.contains("stretch ≤ 0.22"));
 }
 
 #[test]

@@ -100,6 +100,9 @@ fn command(allocators: &[&Allocator], triple: Option<&str>, target: &Path) -> Co
         command.args(["--bin", allocator.binary]);
         command.args(feature(allocator).iter().flat_map(|&feature| ["--features", feature]));
     }
+    if cfg!(feature = "liburcu") {
+        command.args(["--features", "liburcu"]);
+    }
     command.args(triple.iter().flat_map(|triple| ["--target", triple]));
     command.env("CARGO_TARGET_DIR", target).arg("--message-format=json-render-diagnostics");
     command
@@ -199,14 +202,15 @@ mod tests {
     fn peers_are_built_in_their_own_package_with_a_feature_each() {
         let all = ["snmalloc", "rusty_alloc"].map(|name| allocators::find(name).unwrap());
         let words = "--bin child-snmalloc --features snmalloc --bin child-rusty_alloc --features rusty_alloc";
+        let ours = if cfg!(feature = "liburcu") { " --features liburcu" } else { "" };
         assert_eq!(
             shown(&command(&all, None, Path::new("/target"))),
-            format!("cargo build --release --package alloc-bench-peers --locked {words}")
+            format!("cargo build --release --package alloc-bench-peers --locked {words}{ours}")
         );
-        let system = allocators::find("system").unwrap();
+        let (system, musl) = (allocators::find("system").unwrap(), "x86_64-unknown-linux-musl");
         assert_eq!(
-            shown(&command(&[system], Some("x86_64-unknown-linux-musl"), Path::new("/target"))),
-            "cargo build --release --package alloc-bench --bin child-system --target x86_64-unknown-linux-musl"
+            shown(&command(&[system], Some(musl), Path::new("/target"))),
+            format!("cargo build --release --package alloc-bench --bin child-system{ours} --target {musl}")
         );
     }
 

@@ -23,7 +23,8 @@ pub(crate) fn of(workload: &Spec, options: &Options) -> Vec<Contender> {
     match workload.retires {
         Retires::Nothing => allocators.iter().map(|allocator| Contender { allocator, scheme: None }).collect(),
         Retires::ByFirst(_) => allocators.iter().filter_map(first).collect(),
-        Retires::ByEach => schemes.iter().flat_map(|scheme| with(scheme)).collect(),
+        Retires::ByEach | Retires::ByThose(_) => schemes.iter().flat_map(|scheme| with(scheme)).collect(),
+        Retires::OnOne(_) => schemes.iter().filter_map(|scheme| with(scheme).next()).collect(),
     }
 }
 
@@ -65,5 +66,14 @@ mod tests {
         let ours = ("gracealloc", Some("deferred_free"));
         let others = [("gracealloc", Some("immediate")), ("system", Some("immediate"))];
         assert_eq!(names("defer-64", line), [ours, others[0], others[1]]);
+    }
+
+    #[test]
+    fn where_the_allocator_does_not_matter_each_scheme_comes_once() {
+        let ours = ("gracealloc", Some("deferred_free"));
+        let (crossbeam, seize) = (("gracealloc", Some("defer_destroy")), ("gracealloc", Some("seize")));
+        assert_eq!(names("read-section", "--scheme deferred_free,defer_destroy,seize,leak"), [ours, crossbeam, seize]);
+        assert_eq!(names("read-section", "--scheme seize --allocator system"), [("system", Some("seize"))]);
+        assert!(names("synchronize", "--scheme seize,immediate").is_empty());
     }
 }

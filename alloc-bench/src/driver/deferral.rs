@@ -3,6 +3,7 @@
 
 use alloc_bench::protocol::Sample;
 use alloc_bench::schemes::DEFERRED_FREE;
+use alloc_bench::workloads::Measures;
 use serde::Serialize;
 
 use super::report::{Series, ToBest, to_best};
@@ -14,6 +15,8 @@ pub(crate) struct Row {
     pub(crate) workload: &'static str,
     pub(crate) threads: usize,
     pub(crate) schemes: Vec<Group>,
+    #[serde(skip)]
+    pub(crate) measures: Measures,
 }
 
 /// One scheme on each allocator.
@@ -21,7 +24,8 @@ pub(crate) struct Row {
 pub(crate) struct Group {
     pub(crate) scheme: &'static str,
     pub(crate) series: Vec<Series>,
-    /// `deferred_free` by the best peer with this scheme: time per operation.
+    /// `deferred_free` by the best peer with this scheme (or by this scheme, where it was measured on our allocator alone):
+    /// time per operation.
     pub(crate) time: Option<ToBest>,
     /// Likewise, processor time per operation.
     pub(crate) cpu: Option<ToBest>,
@@ -30,12 +34,17 @@ pub(crate) struct Group {
 impl Row {
     /// Computes a row's figures.
     pub(crate) fn new(row: Measured, seed: u64) -> Self {
-        let (workload, threads) = (row.workload.name, row.threads);
+        let (workload, threads, measures) = (row.workload.name, row.threads, row.workload.measures);
         let series: Vec<Series> = row.series.into_iter().map(|(one, samples)| Series::new(one, samples)).collect();
         let ours = series.iter().find(|one| one.is_ours() && one.scheme == Some(DEFERRED_FREE));
         let groups = series.chunk_by(|one, other| one.scheme == other.scheme);
         let schemes = groups.map(|group| Group::new(group, ours, seed)).collect();
-        Self { workload, threads, schemes }
+        Self { workload, threads, schemes, measures }
+    }
+
+    /// Ours with our scheme.
+    pub(crate) fn ours(&self) -> Option<&Series> {
+        self.on_ours(DEFERRED_FREE)
     }
 
     /// A scheme's figures, if it was measured.
@@ -51,14 +60,17 @@ impl Row {
 
 impl Group {
     fn new(series: &[Series], ours: Option<&Series>, seed: u64) -> Self {
-        let peers: Vec<&Series> = series.iter().filter(|one| !one.is_ours()).collect();
-        let against = |figure| to_best(ours?, &peers, figure, seed);
-        Self {
-            scheme: series.first().and_then(|one| one.scheme).unwrap_or_default(),
-            series: series.to_vec(),
-            time: against(Sample::ns_per_op),
-            cpu: against(Sample::cpu_ns_per_op),
-        }
+        let scheme = series.first().and_then(|one| one.scheme).unwrap_or_default();
+        let group = Self { scheme, series: series.to_vec(), time: None, cpu: None };
+        let against = |figure| to_best(ours?, &group.peers(), figure, seed);
+        let (time, cpu) = (against(Sample::ns_per_op), against(Sample::cpu_ns_per_op));
+        Self { time, cpu, ..group }
+    }
+
+    /// Those that ours is compared with: on other allocators, or on ours if there are none.
+    pub(crate) fn peers(&self) -> Vec<&Series> {
+        let is_alone = self.scheme != DEFERRED_FREE && self.series.iter().all(Series::is_ours);
+        self.series.iter().filter(|one| is_alone || !one.is_ours()).collect()
     }
 }
 
@@ -88,6 +100,20 @@ pub(super) mod tests {
             (contender, samples(figure, figure << 20))
         };
         Row::new(Measured { workload, threads, series: figures.iter().map(one).collect() }, 1)
+    }
+
+    /// A row of our allocator alone with one scheme, with this sample.
+    pub(crate) fn of_samples(workload: &'static Spec, threads: usize, scheme: &str, sample: Sample) -> Row {
+        let allocator = allocators::find("gracealloc").unwrap();
+        let contender = Contender { allocator, scheme: schemes::find(scheme) };
+        Row::new(Measured { workload, threads, series: vec![(contender, vec![sample; 3])] }, 1)
+    }
+
+    #[test]
+    fn where_a_scheme_is_alone_ours_is_held_against_it() {
+        let row = row(&defer_steady::SPEC, 1, &FIGURES[..2]);
+        assert_eq!(row.schemes[1].time.as_ref().map(|to| to.ratio.value), Some(0.6));
+        assert!(row.schemes[0].time.is_none());
     }
 
     #[test]

@@ -6,10 +6,11 @@
 mod allocation;
 mod deferral;
 
+use alloc_bench::statistics::Ratio;
 use serde::Serialize;
 
 pub(super) use self::allocation::{MEMORY_MEAN, MEMORY_WORST, of_workload, verdicts as of_rows};
-pub(super) use self::deferral::verdicts as of_deferral;
+pub(super) use self::deferral::{verdicts as of_deferral, waiting_share};
 
 /// What gracealloc's slots stand on, which decides what is to be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) struct Verdict {
     pub(crate) peer: Option<&'static str>,
     pub(crate) value: Value,
     pub(crate) goal: f64,
+    /// What would be better still.
+    pub(crate) stretch: Option<f64>,
     pub(crate) is_met: bool,
 }
 
@@ -45,12 +48,20 @@ pub(crate) enum Value {
     Bytes(f64),
     /// Of a whole.
     Share(f64),
+    /// By itself.
+    Nanoseconds(f64),
+}
+
+impl From<Ratio> for Value {
+    fn from(Ratio { value, low, high, .. }: Ratio) -> Self {
+        Self::Ratio { value, low, high }
+    }
 }
 
 impl Value {
-    fn number(&self) -> f64 {
+    pub(crate) fn number(&self) -> f64 {
         match *self {
-            Self::Ratio { value, .. } | Self::Bytes(value) | Self::Share(value) => value,
+            Self::Ratio { value, .. } | Self::Bytes(value) | Self::Share(value) | Self::Nanoseconds(value) => value,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use alloc_bench::allocators::{self, Allocator, Home};
 use alloc_bench::protocol::Kfree;
 use alloc_bench::schemes::{self, Named};
-use alloc_bench::workloads::{self, Measures, Spec, kfree_twin};
+use alloc_bench::workloads::{self, Measures, Spec, grace_threads, kfree_twin};
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 
@@ -23,6 +23,10 @@ pub(crate) struct Options {
     /// and half an hour
     #[arg(long)]
     all: bool,
+
+    /// All workloads that compare schemes and no others: readers, grace periods, deferral
+    #[arg(long, conflicts_with_all = ["all", "workload"])]
+    deferral: bool,
 
     /// Only these workloads [default: the main ones, with --all every one]
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = workload_names())]
@@ -97,7 +101,8 @@ impl Options {
     /// The chosen workloads, in the registry's order.
     pub(crate) fn workloads(&self) -> Vec<&'static Spec> {
         let chosen = |spec: &&Spec| self.chosen(&self.workload, spec.name, spec.by_default);
-        workloads::ALL.iter().filter(chosen).collect()
+        let of_schemes = |spec: &&Spec| spec.retires.is_by_scheme();
+        workloads::ALL.iter().filter(|spec| if self.deferral { of_schemes(spec) } else { chosen(spec) }).collect()
     }
 
     /// The chosen allocators, in the registry's order.
@@ -136,7 +141,8 @@ impl Options {
     /// The numbers of threads that a workload is measured with.
     pub(crate) fn threads(&self, workload: &Spec) -> Vec<usize> {
         match self.kfree_nthreads.as_slice() {
-            _ if workload.measures != Measures::Time => vec![1],
+            _ if !matches!(workload.measures, Measures::Time | Measures::Waits) => vec![1],
+            _ if workload.name == grace_threads::SPEC.name => grace_threads::THREADS.to_vec(),
             _ if workload.name != kfree_twin::SPEC.name => self.threads.clone(),
             [] => vec![std::thread::available_parallelism().map_or(1, usize::from)],
             chosen => chosen.to_vec(),
@@ -227,6 +233,18 @@ mod tests {
         assert_eq!(counts("--all"), (workloads::ALL.len(), allocators::ALL.len()));
         assert_eq!(counts("--all --workload pair-64"), (1, allocators::ALL.len()));
         assert_eq!(counts("--all --allocator snmalloc,system"), (workloads::ALL.len(), 2));
+    }
+
+    #[test]
+    fn deferral_is_what_compares_schemes() {
+        let options = parse("--deferral").unwrap();
+        let names: Vec<_> = options.workloads().iter().map(|spec| spec.name).collect();
+        assert!(["read-section", "defer-64", "kfree-twin", "flood-10m"].iter().all(|name| names.contains(name)));
+        assert!(!names.contains(&"source-index") && !names.contains(&"pair-64"));
+        let threads = |name| options.threads(workloads::find(name).unwrap());
+        assert_eq!((threads("grace-threads"), threads("flood-10m")), (vec![2, 2000], vec![1]));
+        assert_eq!(threads("synchronize"), [1, 2]);
+        assert!(parse("--deferral --all").is_err());
     }
 
     #[test]

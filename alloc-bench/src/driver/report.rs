@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 use alloc_bench::corpus::Corpus;
 use alloc_bench::protocol::Kfree;
-use alloc_bench::workloads::Retires;
 use serde::Serialize;
 
 use super::deferral;
@@ -62,8 +61,7 @@ impl Report {
         sources: Option<Corpus>,
         rows: Vec<Measured>,
     ) -> Self {
-        let (deferral, plain): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| row.workload.retires == Retires::ByEach);
+        let (deferral, plain): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.workload.retires.is_by_scheme());
         let rows: Vec<Row> = plain.into_iter().map(|row| Row::new(row, options.seed)).collect();
         let deferral: Vec<_> = deferral.into_iter().map(|row| deferral::Row::new(row, options.seed)).collect();
         Self {

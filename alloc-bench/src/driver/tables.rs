@@ -3,6 +3,7 @@
 mod allocation;
 mod deferral;
 mod goals;
+mod readers;
 
 use std::fmt::Write;
 
@@ -35,8 +36,8 @@ pub(crate) fn list() -> String {
 fn when(spec: &Spec) -> &'static str {
     match (spec.by_default, spec.measures) {
         (true, _) => "",
-        (false, Measures::Time | Measures::Process) => "if asked for",
         (false, Measures::Memory) => "if asked for; memory",
+        (false, _) => "if asked for",
     }
 }
 

@@ -1,8 +1,9 @@
 //! crossbeam-epoch's default collector, used as its structures use it: pinned for the operation, and inside it one
 //! `defer_destroy` of what was unlinked.
 //!
-//! It has no call that waits for everything. Its queue of bags is first in, first out, and a thread that ends puts its
-//! unfinished bag into it; so a function deferred after that runs only when everything before it has.
+//! It has no call that waits for readers, nor one that waits for everything. Its queue of bags is first in, first out, and
+//! a thread that ends puts its unfinished bag into it; so a function deferred after that runs only when everything before
+//! it has, and when all readers have left that were there.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::thread;
 
 use crossbeam_epoch::{self as epoch, Guard, Shared};
 
-use super::{Object, Scheme, UnderEpoch};
+use super::{Object, Readers, Scheme, UnderEpoch, Waits};
 use crate::workloads::source_index::table::Table;
 
 /// The scheme of the default collector.
@@ -30,6 +31,21 @@ impl Scheme for DeferDestroy {
     }
 
     fn drain(&mut self) {
+        self.synchronize();
+    }
+}
+
+impl Readers for DeferDestroy {
+    type Section<'a> = Guard;
+
+    #[inline(always)]
+    fn enter(&self) -> Guard {
+        epoch::pin()
+    }
+}
+
+impl Waits for DeferDestroy {
+    fn synchronize(&self) {
         let reached = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&reached);
         // Release: with the load below. It adds nothing to what the queue orders, and costs nothing.

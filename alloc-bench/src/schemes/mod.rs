@@ -10,25 +10,38 @@
 //! defined in our child's own sources, because a library that names gracealloc would link it, with the constructors of
 //! what lies beneath, into the peers' children.
 //!
-//! Invariant: [`Scheme::retire`] gets objects that were allocated here and are reachable by nobody; no workload has a
-//! reader. What it costs readers to exist (pinning, entering) is paid as a lock-free structure would pay it: once per
-//! operation, by the schemes that need it.
+//! What a scheme can do is a ladder of traits, and what each makes possible to measure:
+//!
+//! ```text
+//!   Scheme      retire            all of them
+//!   Readers     enter             those that protect somebody
+//!   Waits       synchronize       those that tell when a grace period is over
+//!   Expedites                     the same in a hurry: ours
+//! ```
+//!
+//! Invariant: [`Scheme::retire`] gets objects that were allocated here and are reachable by nobody; sections of readers
+//! hold up what is retired, and read nothing. What it costs a writer that readers exist (pinning, entering) is paid as a
+//! lock-free structure would pay it: once per operation, by the schemes that need it.
 
 use std::alloc::Layout;
 use std::fmt::Debug;
 use std::mem::MaybeUninit;
+use std::ops::Deref;
 use std::ptr::NonNull;
 
-use anyhow::Result;
 use crossbeam_epoch::{Guard, Shared};
 
 use crate::workloads::source_index::table::Table;
-use crate::workloads::{Setup, Workload, defer_steady, kfree_twin, source_index};
 
 pub mod defer_destroy;
 pub mod immediate;
 pub mod leak;
+#[cfg(has_liburcu)]
+pub mod liburcu;
+mod linked;
 pub mod seize;
+
+pub use self::linked::{EVERYWHERE, Linked};
 
 /// A scheme as the command line and the tables know it.
 #[derive(Debug)]
@@ -47,6 +60,12 @@ pub struct Named {
 pub const DEFERRED_FREE: &str = "deferred_free";
 /// Every peer's: the one that ours is held against.
 pub const DEFER_DESTROY: &str = "defer_destroy";
+/// seize's.
+pub const SEIZE: &str = "seize";
+/// liburcu's, where this was built with it.
+pub const CALL_RCU: &str = "call_rcu";
+/// Its other one.
+pub const DEFER_RCU: &str = "defer_rcu";
 /// Freeing at once.
 pub const IMMEDIATE: &str = "immediate";
 
@@ -60,14 +79,37 @@ pub static ALL: &[Named] = &[
         is_ours: false,
     },
     Named {
-        name: "seize",
+        name: SEIZE,
         about: "seize: one guard and one defer_retire per object",
         packages: &["seize"],
+        is_ours: false,
+    },
+    #[cfg(has_liburcu)]
+    Named {
+        name: CALL_RCU,
+        about: concat!("liburcu", env!("LIBURCU_VERSION"), ", memb flavour: one call_rcu per object"),
+        packages: &[],
+        is_ours: false,
+    },
+    #[cfg(has_liburcu)]
+    Named {
+        name: DEFER_RCU,
+        about: "the same library's other call, which waits for readers itself: for callers that are none",
+        packages: &[],
         is_ours: false,
     },
     Named { name: IMMEDIATE, about: "freed at once, readers or not", packages: &[], is_ours: false },
     Named { name: "leak", about: "never freed", packages: &[], is_ours: false },
 ];
+
+/// Those that have readers: what they retire waits for them.
+pub const WITH_READERS: &[&str] = &[DEFERRED_FREE, DEFER_DESTROY, SEIZE, CALL_RCU];
+/// Those of others that protect somebody.
+pub const PEERS: &[&str] = &[DEFER_DESTROY, SEIZE, CALL_RCU, DEFER_RCU];
+/// Those that tell when a grace period is over.
+pub const WITH_WAITS: &[&str] = &[DEFERRED_FREE, DEFER_DESTROY, CALL_RCU];
+/// Those that can be in a hurry about it.
+pub const WITH_EXPEDITED: &[&str] = &[DEFERRED_FREE];
 
 /// Finds a scheme by its name.
 pub fn find(name: &str) -> Option<&'static Named> {
@@ -89,6 +131,12 @@ pub trait Scheme: Debug + Default + Sync + 'static {
     /// Whether memory only grows, so that the number of operations must be bounded.
     const LEAKS: bool = false;
 
+    /// Makes this thread one that uses the scheme; see [`Member`].
+    fn join(&self) {}
+
+    /// Undoes it.
+    fn leave(&self) {}
+
     /// Gives an object back once nobody can see it, and pays for being a reader meanwhile if that is needed.
     ///
     /// # Safety
@@ -103,6 +151,59 @@ pub trait Scheme: Debug + Default + Sync + 'static {
     /// What the scheme says of itself.
     fn counters(&self) -> Option<Counters> {
         None
+    }
+}
+
+/// A scheme that protects readers.
+pub trait Readers: Scheme {
+    /// A section of a reader, which ends when this is dropped.
+    type Section<'a>;
+
+    /// Becomes a reader. Sections nest.
+    fn enter(&self) -> Self::Section<'_>;
+
+    /// Enters and leaves, so many times.
+    fn enter_and_leave(&self, times: u64) {
+        (0..times).for_each(|_| drop(self.enter()));
+    }
+}
+
+/// A scheme that tells when all readers have left that there are.
+pub trait Waits: Readers {
+    /// Returns when they have.
+    fn synchronize(&self);
+}
+
+/// A scheme that can be in a hurry about it.
+pub trait Expedites: Waits {
+    /// As [`Waits::synchronize`], at a price.
+    fn synchronize_expedited(&self);
+}
+
+/// A scheme in the hands of a thread that uses it, which each has to come by for itself.
+#[derive(Debug)]
+pub struct Member<'a, S: Scheme>(&'a S);
+
+impl<'a, S: Scheme> Member<'a, S> {
+    /// Joins.
+    pub fn new(scheme: &'a S) -> Self {
+        scheme.join();
+        Self(scheme)
+    }
+}
+
+impl<S: Scheme> Deref for Member<'_, S> {
+    type Target = S;
+
+    #[inline(always)]
+    fn deref(&self) -> &S {
+        self.0
+    }
+}
+
+impl<S: Scheme> Drop for Member<'_, S> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 
@@ -124,45 +225,9 @@ pub struct Counters {
     pub grace_periods: u64,
     /// The most bytes that were charged as waiting at one time.
     pub peak_backlog_bytes: u64,
+    /// Objects that wait at this moment.
+    pub waiting_objects: u64,
 }
-
-/// Makes a workload ready to run.
-type Prepare = fn(&Setup<'_>) -> Result<Box<dyn Workload>>;
-
-/// A scheme that is linked into this program: the workloads made with it.
-#[derive(Clone, Copy, Debug)]
-pub struct Linked {
-    /// Its name in [`ALL`].
-    pub name: &'static str,
-    pub(crate) defer_steady: Prepare,
-    pub(crate) kfree_twin: Prepare,
-    pub(crate) source_index: Option<Prepare>,
-}
-
-impl Linked {
-    /// The workloads made with any scheme.
-    pub const fn of<S: Scheme>() -> Self {
-        Self {
-            name: S::NAME,
-            defer_steady: defer_steady::prepare_with::<S>,
-            kfree_twin: kfree_twin::prepare_with::<S>,
-            source_index: None,
-        }
-    }
-
-    /// Those, and the source index.
-    pub const fn under_epoch<S: UnderEpoch>() -> Self {
-        Self { source_index: Some(source_index::prepare_with::<S>), ..Self::of::<S>() }
-    }
-}
-
-/// The schemes of every child.
-pub static EVERYWHERE: &[Linked] = &[
-    Linked::under_epoch::<defer_destroy::DeferDestroy>(),
-    Linked::of::<seize::Seize>(),
-    Linked::of::<immediate::Immediate>(),
-    Linked::of::<leak::Leak>(),
-];
 
 /// Memory that a leaking pass may take: several times what caches hold. More costs time and shows nothing new.
 const MOST_LEAKED: u64 = 64 << 20;
@@ -182,13 +247,6 @@ mod tests {
     fn each_is_found_by_its_name() {
         assert!(ALL.iter().all(|scheme| std::ptr::eq(find(scheme.name).unwrap(), scheme)));
         assert!([DEFERRED_FREE, DEFER_DESTROY, IMMEDIATE].iter().all(|name| find(name).is_some()));
-    }
-
-    #[test]
-    fn every_child_has_all_schemes_but_ours() {
-        let linked: Vec<_> = EVERYWHERE.iter().map(|linked| linked.name).collect();
-        let others: Vec<_> = ALL.iter().filter(|scheme| !scheme.is_ours).map(|scheme| scheme.name).collect();
-        assert_eq!(linked, others);
     }
 
     #[test]

@@ -3,16 +3,16 @@
 
 use std::ptr::NonNull;
 
-use seize::{Collector, Guard, reclaim};
+use seize::{Collector, Guard, LocalGuard, reclaim};
 
-use super::{Object, Scheme};
+use super::{Object, Readers, Scheme};
 
 /// The scheme, with a collector of its own and the batches that its users get.
 #[derive(Debug, Default)]
 pub struct Seize(Collector);
 
 impl Scheme for Seize {
-    const NAME: &'static str = "seize";
+    const NAME: &'static str = super::SEIZE;
 
     #[inline(always)]
     unsafe fn retire<const WORDS: usize>(&self, object: NonNull<Object<WORDS>>) {
@@ -24,5 +24,14 @@ impl Scheme for Seize {
     /// A collector that is dropped reclaims all it has.
     fn drain(&mut self) {
         self.0 = Collector::new();
+    }
+}
+
+impl Readers for Seize {
+    type Section<'a> = LocalGuard<'a>;
+
+    #[inline(always)]
+    fn enter(&self) -> LocalGuard<'_> {
+        self.0.enter()
     }
 }

@@ -4,12 +4,12 @@
 //! Nobody reads, so what is measured is the writers' side alone: the allocation, the scheme's call with the guard that it
 //! needs, and reclaim, whoever does it. A reclaiming thread of the scheme shows in processor time.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{Measures, Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::heap;
 use crate::latency::Latencies;
-use crate::schemes::{self, Object, Scheme};
+use crate::schemes::{self, Member, Object, Scheme};
 
 /// 64 bytes.
 pub const SPEC: Spec = Spec {
@@ -19,11 +19,11 @@ pub const SPEC: Spec = Spec {
     measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::ByEach,
-    prepare: |setup| (setup.scheme.context("this workload needs a scheme")?.defer_steady)(setup),
+    prepare: |setup| (super::scheme(setup)?.defer_steady)(setup),
 };
 
 /// Of an object.
-const WORDS: usize = 8;
+pub(super) const WORDS: usize = 8;
 const OPS: u64 = 250_000;
 
 /// Prepares it with the scheme `S`.
@@ -50,19 +50,19 @@ impl<S: Scheme> Workload for DeferSteady<S> {
     }
 
     fn worker(&self, _index: usize) -> Box<dyn Worker + '_> {
-        Box::new(Updater { seed: self.seed, scheme: &self.scheme })
+        Box::new(Updater { seed: self.seed, scheme: Member::new(&self.scheme) })
     }
 }
 
-struct Updater<'a, S> {
+struct Updater<'a, S: Scheme> {
     seed: u64,
-    scheme: &'a S,
+    scheme: Member<'a, S>,
 }
 
 impl<S: Scheme> Worker for Updater<'_, S> {
     fn run(&mut self, ops: u64, _latencies: &mut Latencies) -> u64 {
         for word in 0..ops {
-            update::<S, WORDS>(self.scheme, word);
+            update::<S, WORDS>(&self.scheme, word);
         }
         self.seed.wrapping_add(ops)
     }

@@ -6,13 +6,13 @@
 //! A look at the clock costs more than a step, so one in `STRIDE` is timed. That is a prime number, and schemes work
 //! in powers of two: sooner or later the timed step is the one that seals a bag or drains a page.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::defer_steady::update;
 use super::{Measures, Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::latency::Latencies;
 use crate::protocol::Kfree;
-use crate::schemes::{self, Counters, Object, Scheme};
+use crate::schemes::{self, Counters, Member, Object, Scheme};
 
 /// One operation is one object.
 pub const SPEC: Spec = Spec {
@@ -22,7 +22,7 @@ pub const SPEC: Spec = Spec {
     measures: Measures::Time,
     needs_corpus: false,
     retires: Retires::ByEach,
-    prepare: |setup| (setup.scheme.context("this workload needs a scheme")?.kfree_twin)(setup),
+    prepare: |setup| (super::scheme(setup)?.kfree_twin)(setup),
 };
 
 /// Words of the kernel's `struct kfree_obj`: eight bytes and a `struct rcu_head`.
@@ -68,7 +68,7 @@ impl<S: Scheme, const WORDS: usize> Workload for KfreeTwin<S, WORDS> {
     }
 
     fn worker(&self, _index: usize) -> Box<dyn Worker + '_> {
-        Box::new(KfreeThread::<S, WORDS> { seed: self.seed, scheme: &self.scheme })
+        Box::new(KfreeThread::<S, WORDS> { seed: self.seed, scheme: Member::new(&self.scheme) })
     }
 
     fn drain(&mut self) {
@@ -80,18 +80,18 @@ impl<S: Scheme, const WORDS: usize> Workload for KfreeTwin<S, WORDS> {
     }
 }
 
-struct KfreeThread<'a, S, const WORDS: usize> {
+struct KfreeThread<'a, S: Scheme, const WORDS: usize> {
     seed: u64,
-    scheme: &'a S,
+    scheme: Member<'a, S>,
 }
 
 impl<S: Scheme, const WORDS: usize> Worker for KfreeThread<'_, S, WORDS> {
     fn run(&mut self, ops: u64, latencies: &mut Latencies) -> u64 {
         let mut word = 0;
         while word < ops {
-            latencies.time(|| update::<S, WORDS>(self.scheme, word));
+            latencies.time(|| update::<S, WORDS>(&self.scheme, word));
             let next = ops.min(word + STRIDE);
-            (word + 1..next).for_each(|word| update::<S, WORDS>(self.scheme, word));
+            (word + 1..next).for_each(|word| update::<S, WORDS>(&self.scheme, word));
             word = next;
         }
         self.seed.wrapping_add(ops)

@@ -5,8 +5,9 @@
 //! comes from the seed, and the checksum of a pass depends on nothing else.
 
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::latency::Latencies;
 use crate::protocol::Kfree;
@@ -16,17 +17,21 @@ pub mod batch;
 pub mod bleed;
 pub mod boxed;
 pub mod churn;
+pub mod defer_held;
 pub mod defer_steady;
 pub mod direct;
 pub mod first_touch;
+pub mod grace_threads;
 pub mod grow;
 pub mod idle_threads;
 pub mod kfree_twin;
 pub mod large;
 pub mod pair;
 pub mod producer_consumer;
+pub mod read_section;
 pub mod shrink;
 pub mod source_index;
+pub mod synchronize;
 
 /// Every workload, in the order of the tables.
 pub static ALL: &[Spec] = &[
@@ -49,8 +54,14 @@ pub static ALL: &[Spec] = &[
     source_index::SPEC,
     idle_threads::SPEC,
     shrink::SPEC,
+    read_section::SPEC,
     defer_steady::SPEC,
+    defer_held::SPEC,
+    defer_held::FLOOD,
     kfree_twin::SPEC,
+    synchronize::SPEC,
+    synchronize::EXPEDITED,
+    grace_threads::SPEC,
 ];
 
 /// Finds a workload by its name.
@@ -86,6 +97,10 @@ pub enum Measures {
     Process,
     /// [`Workload::left_bytes`] alone: it arranges its threads and its times itself.
     Memory,
+    /// Single waits of one thread, by their median: they are few, and the longest may be a thousand times as long.
+    Waits,
+    /// With one thread, what comes after the pass: how fast what waits is given back, and the memory that stays.
+    Drain,
 }
 
 /// How a workload gives objects back that others may see, and so with which schemes it is measured.
@@ -97,6 +112,10 @@ pub enum Retires {
     ByFirst(&'static [&'static str]),
     /// Every scheme is measured on every allocator that has it: they are what the workload is for.
     ByEach,
+    /// Likewise, of these.
+    ByThose(&'static [&'static str]),
+    /// These schemes, each with one allocator: it hardly matters which, ours if it is there.
+    OnOne(&'static [&'static str]),
 }
 
 impl Retires {
@@ -104,10 +123,28 @@ impl Retires {
     pub fn schemes(self) -> Vec<&'static schemes::Named> {
         match self {
             Self::Nothing => Vec::new(),
-            Self::ByFirst(names) => names.iter().filter_map(|name| schemes::find(name)).collect(),
+            Self::ByFirst(names) | Self::ByThose(names) | Self::OnOne(names) => {
+                names.iter().filter_map(|name| schemes::find(name)).collect()
+            }
             Self::ByEach => schemes::ALL.iter().collect(),
         }
     }
+
+    /// Whether schemes are what is compared.
+    pub fn is_by_scheme(self) -> bool {
+        !matches!(self, Self::Nothing | Self::ByFirst(_))
+    }
+}
+
+/// The scheme of a setup. Who has none is told what is missing.
+pub(crate) fn scheme<'a>(setup: &Setup<'a>) -> Result<&'a Linked> {
+    setup.scheme.context("this workload needs a scheme")
+}
+
+/// What a scheme can be asked for, or why not.
+pub(crate) fn able<T>(setup: &Setup<'_>, ability: fn(&Linked) -> Option<T>) -> Result<T> {
+    let scheme = scheme(setup)?;
+    ability(scheme).with_context(|| format!("`{}` has not got what this workload measures", scheme.name))
 }
 
 /// How a workload is to run.
@@ -175,8 +212,18 @@ pub trait Workload: Sync {
     /// Called after the timed pass, when all workers have ended: returns when nothing waits to be given back any more.
     fn drain(&mut self) {}
 
-    /// After the timed pass: the resident memory in question, where this is what is measured.
+    /// Called after the drain: how long it takes until resident memory is again what it was, if it comes back at all.
+    fn settle(&self) -> Option<Duration> {
+        None
+    }
+
+    /// After all that: the resident memory in question, where this is what is measured.
     fn left_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Likewise: the resident memory that the timed pass had added when everything it has retired waited.
+    fn waiting_bytes(&self) -> Option<u64> {
         None
     }
 
@@ -232,10 +279,11 @@ mod tests {
 
     #[test]
     fn checksums_are_the_same_with_every_scheme() {
-        for spec in ALL.iter().filter(|spec| spec.retires == Retires::ByEach) {
+        for spec in ALL.iter().filter(|spec| spec.retires.is_by_scheme()) {
+            let is_meant = |linked: &&Linked| spec.retires.schemes().iter().any(|named| named.name == linked.name);
             for threads in [1, 2, 3] {
-                let sums: Vec<u64> =
-                    schemes::EVERYWHERE.iter().map(|scheme| tiny_with(spec, threads, 5, Some(scheme))).collect();
+                let linked = schemes::EVERYWHERE.iter().filter(is_meant);
+                let sums: Vec<u64> = linked.map(|scheme| tiny_with(spec, threads, 5, Some(scheme))).collect();
                 assert!(sums.iter().all(|sum| *sum == sums[0]), "{} x{threads}: {sums:?}", spec.name);
             }
         }
@@ -243,8 +291,19 @@ mod tests {
 
     #[test]
     fn without_its_scheme_a_workload_is_not_prepared() {
-        for spec in ALL.iter().filter(|spec| spec.retires == Retires::ByEach) {
+        for spec in ALL.iter().filter(|spec| spec.retires.is_by_scheme()) {
             assert!((spec.prepare)(&setup(1, 0)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_workload_is_prepared_with_its_schemes_and_no_others() {
+        for spec in ALL.iter().filter(|spec| spec.retires.is_by_scheme()) {
+            let names: Vec<_> = spec.retires.schemes().iter().map(|named| named.name).collect();
+            for linked in schemes::EVERYWHERE {
+                let is_prepared = (spec.prepare)(&Setup { scheme: Some(linked), ..setup(1, 0) }).is_ok();
+                assert_eq!(is_prepared, names.contains(&linked.name), "{} with {}", spec.name, linked.name);
+            }
         }
     }
 

@@ -3,9 +3,10 @@
 
 use std::ptr::NonNull;
 
-use alloc_bench::schemes::{Counters, DEFERRED_FREE, Object, Scheme, UnderEpoch, layout};
+use alloc_bench::schemes::{Counters, DEFERRED_FREE, Expedites, Object, Readers, Scheme, UnderEpoch, Waits, layout};
 use alloc_bench::workloads::source_index::table::{self, Table};
 use crossbeam_epoch::{Guard, Shared};
+use gracealloc::ReadGuard;
 
 /// The scheme of [`gracealloc::deferred_free`].
 #[derive(Debug, Default)]
@@ -26,7 +27,32 @@ impl Scheme for DeferredFree {
 
     fn counters(&self) -> Option<Counters> {
         let stats = gracealloc::stats();
-        Some(Counters { grace_periods: stats.grace_periods, peak_backlog_bytes: stats.deferred_peak_bytes })
+        Some(Counters {
+            grace_periods: stats.grace_periods,
+            peak_backlog_bytes: stats.deferred_peak_bytes,
+            waiting_objects: stats.deferred_objects + stats.marked_objects,
+        })
+    }
+}
+
+impl Readers for DeferredFree {
+    type Section<'a> = ReadGuard;
+
+    #[inline(always)]
+    fn enter(&self) -> ReadGuard {
+        gracealloc::read()
+    }
+}
+
+impl Waits for DeferredFree {
+    fn synchronize(&self) {
+        gracealloc::synchronize();
+    }
+}
+
+impl Expedites for DeferredFree {
+    fn synchronize_expedited(&self) {
+        gracealloc::synchronize_expedited();
     }
 }
 

@@ -9,7 +9,8 @@ use alloc_bench::schemes::Linked;
 static GLOBAL: gracealloc::GraceAlloc = gracealloc::GraceAlloc;
 
 /// Schemes that only this allocator has.
-static OURS: &[Linked] = &[Linked::under_epoch::<DeferredFree>()];
+static OURS: &[Linked] =
+    &[Linked::with_waits::<DeferredFree>().and_expedited::<DeferredFree>().and_source_index::<DeferredFree>()];
 
 fn main() -> std::process::ExitCode {
     alloc_bench::child::main(OURS, &GLOBAL)

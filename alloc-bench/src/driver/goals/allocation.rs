@@ -95,9 +95,18 @@ const LIMIT: f64 = 1.3;
 fn to_limit(row: &Row, rows: &[Row], seed: u64) -> Option<Verdict> {
     let limit = rows.iter().find(|limit| limit.workload == direct::SPEC.name && limit.threads == row.threads)?;
     let ratio = to_best(row.ours()?, &[limit.ours()?], Sample::ns_per_op, seed)?.ratio;
-    let (value, is_met) = (Value::Ratio { value: ratio.value, low: ratio.low, high: ratio.high }, ratio.value <= LIMIT);
+    let (value, is_met, stretch) = (ratio.into(), ratio.value <= LIMIT, None);
     let (workload, threads, what) = (row.workload, row.threads, format!("time by that of {}", limit.workload));
-    (workload == pair::SPEC.name).then_some(Verdict { workload, threads, what, peer: None, value, goal: LIMIT, is_met })
+    (workload == pair::SPEC.name).then_some(Verdict {
+        workload,
+        threads,
+        what,
+        peer: None,
+        value,
+        goal: LIMIT,
+        stretch,
+        is_met,
+    })
 }
 
 /// A workload's goals in words.
@@ -118,7 +127,7 @@ impl Goal {
         let peer = if let TimeOf(peer) = self.figure { Some(peer) } else { None };
         let is_met = value.number() <= self.most;
         let (workload, threads, goal) = (row.workload, row.threads, self.most);
-        Some(Verdict { workload, threads, what, peer, value, goal, is_met })
+        Some(Verdict { workload, threads, what, peer, value, goal, stretch: None, is_met })
     }
 }
 
@@ -137,8 +146,7 @@ impl Figure {
                 ));
             }
         };
-        let value = Value::Ratio { value: to.ratio.value, low: to.ratio.low, high: to.ratio.high };
-        Some((format!("{what}, {}", to.best_peer).replace("of, ", "of "), value))
+        Some((format!("{what}, {}", to.best_peer).replace("of, ", "of "), to.ratio.into()))
     }
 }
 

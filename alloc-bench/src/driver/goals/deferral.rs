@@ -1,13 +1,13 @@
-//! What `deferred_free` is to reach: it is compared with the best peer's `defer_destroy`, or with gracealloc's own
-//! immediate free.
+//! What readers, grace periods and `deferred_free` are to reach: each goal bounds one figure of ours, by itself or by the
+//! same figure of somebody else in the same run.
 
 use alloc_bench::protocol::Sample;
-use alloc_bench::schemes::{DEFER_DESTROY, DEFERRED_FREE, IMMEDIATE};
-use alloc_bench::workloads::{defer_steady, kfree_twin};
+use alloc_bench::schemes::{DEFER_DESTROY, IMMEDIATE, PEERS};
+use alloc_bench::workloads::{defer_held, defer_steady, grace_threads, kfree_twin, read_section, synchronize};
 
 use super::{Value, Verdict};
 use crate::driver::deferral::Row;
-use crate::driver::report::to_best;
+use crate::driver::report::{Series, to_best};
 
 /// What is good enough.
 struct Goal {
@@ -15,104 +15,152 @@ struct Goal {
     /// The number of threads that it is for, or any.
     threads: Option<usize>,
     figure: Figure,
+    than: Than,
     most: f64,
+    /// What would be better still.
+    stretch: Option<f64>,
 }
 
-/// What is compared.
+/// A figure of a sample, in words and as a number.
 #[derive(Clone, Copy)]
-enum Figure {
-    /// Time, by that of the peer whose `defer_destroy` takes least.
-    Time,
-    /// Likewise, processor time.
-    Cpu,
-    /// Time, by that of the same allocator when it frees at once.
-    TimeOverImmediate,
-    /// Peak memory less that of the same allocator when it frees at once, in bytes.
-    PeakAboveImmediate,
+struct Figure(&'static str, fn(&Sample) -> f64);
+
+const TIME: Figure = Figure("time", Sample::ns_per_op);
+const TIME_AND_DRAIN: Figure = Figure("time with the drain", Sample::ns_per_op_with_drain);
+const CPU: Figure = Figure("processor time", Sample::cpu_ns_per_op);
+const PEAK: Figure = Figure("peak memory", |sample| sample.peak_bytes as f64);
+const WAIT: Figure = Figure("median wait", Sample::median_step_ns);
+const DRAIN: Figure = Figure("drain per object", Sample::drain_ns_per_op);
+const WAITING: Figure = Figure("memory while all waits, of the objects' own", waiting_share);
+const LEFT: Figure = Figure("memory left after the flood, of what it added", left);
+
+/// Memory that was added while everything waited, by what the objects alone take.
+pub(crate) fn waiting_share(sample: &Sample) -> f64 {
+    sample.waiting_bytes.map_or(f64::NAN, |bytes| bytes as f64 / (sample.ops * defer_held::OBJECT_BYTES) as f64)
 }
+
+fn left(sample: &Sample) -> f64 {
+    sample.left_bytes.zip(sample.waiting_bytes).map_or(f64::NAN, |(left, added)| left as f64 / added as f64)
+}
+
+/// What it is compared with.
+#[derive(Clone, Copy)]
+enum Than {
+    /// The allocator that is best with this scheme; ours only if it was measured alone.
+    Scheme(&'static str),
+    /// The best of all pairs of a peer's scheme and an allocator, whoever's.
+    AnyPeer,
+    /// Our allocator with this scheme.
+    OnOurs(&'static str),
+    /// The same, as a difference in bytes.
+    AboveOnOurs(&'static str),
+    /// Ourselves in another row.
+    Ours(&'static str, usize),
+    /// Nothing: it is a number of this kind.
+    Nothing(fn(f64) -> Value),
+}
+
+use Than::{AboveOnOurs, AnyPeer, Nothing, OnOurs, Ours, Scheme};
+
+const STEADY: &str = defer_steady::SPEC.name;
+const HELD: &str = defer_held::SPEC.name;
+const FLOOD: &str = defer_held::FLOOD.name;
+const SYNCHRONIZE: &str = synchronize::SPEC.name;
+const MIB: f64 = 1024.0 * 1024.0;
+const MICROSECOND: f64 = 1e3;
+/// Fifty million objects a second.
+const FLOOD_NS: f64 = 20.0;
 
 const GOALS: &[Goal] = &[
-    steady(Some(1), Figure::Time, 0.4),
-    steady(Some(2), Figure::Time, 0.15),
-    steady(Some(1), Figure::Cpu, 0.5),
-    steady(Some(2), Figure::Cpu, 0.2),
-    steady(None, Figure::TimeOverImmediate, 1.6),
-    Goal { workload: kfree_twin::SPEC.name, threads: None, figure: Figure::PeakAboveImmediate, most: 8.0 * MIB },
+    goal(read_section::SPEC.name, None, TIME, OnOurs(DEFER_DESTROY), 0.35),
+    goal(STEADY, Some(1), TIME, OnOurs(IMMEDIATE), 1.4).or_better(1.25),
+    goal(STEADY, Some(1), TIME, AnyPeer, 0.3).or_better(0.22),
+    goal(STEADY, Some(2), TIME, AnyPeer, 0.12).or_better(0.1),
+    goal(STEADY, Some(2), TIME, Ours(STEADY, 1), 1.4),
+    goal(STEADY, Some(1), CPU, Scheme(DEFER_DESTROY), 0.5),
+    goal(STEADY, Some(2), CPU, Scheme(DEFER_DESTROY), 0.2),
+    goal(HELD, None, TIME_AND_DRAIN, AnyPeer, 0.5),
+    goal(HELD, None, WAITING, Nothing(Value::Share), 1.05),
+    goal(FLOOD, None, DRAIN, Nothing(Value::Nanoseconds), FLOOD_NS),
+    goal(FLOOD, None, LEFT, Nothing(Value::Share), 0.05),
+    goal(kfree_twin::SPEC.name, None, PEAK, AboveOnOurs(IMMEDIATE), 8.0 * MIB),
+    goal(SYNCHRONIZE, Some(1), WAIT, Nothing(Value::Nanoseconds), 10.0 * MICROSECOND),
+    goal(SYNCHRONIZE, Some(2), WAIT, Nothing(Value::Nanoseconds), 50.0 * MICROSECOND),
+    goal(synchronize::EXPEDITED.name, Some(2), WAIT, Ours(SYNCHRONIZE, 2), 0.5),
+    goal(
+        grace_threads::SPEC.name,
+        Some(grace_threads::THREADS[1]),
+        WAIT,
+        Ours(grace_threads::SPEC.name, grace_threads::THREADS[0]),
+        1.3,
+    ),
 ];
 
-const MIB: f64 = 1024.0 * 1024.0;
-
-const fn steady(threads: Option<usize>, figure: Figure, most: f64) -> Goal {
-    Goal { workload: defer_steady::SPEC.name, threads, figure, most }
+const fn goal(workload: &'static str, threads: Option<usize>, figure: Figure, than: Than, most: f64) -> Goal {
+    Goal { workload, threads, figure, than, most, stretch: None }
 }
 
 /// Holds the rows against all goals.
 pub(crate) fn verdicts(rows: &[Row], seed: u64) -> Vec<Verdict> {
-    GOALS.iter().flat_map(|goal| rows.iter().filter_map(move |row| goal.judge(row, seed))).collect()
+    GOALS.iter().flat_map(|goal| rows.iter().filter_map(move |row| goal.judge(row, rows, seed))).collect()
 }
 
 impl Goal {
+    const fn or_better(self, stretch: f64) -> Self {
+        Self { stretch: Some(stretch), ..self }
+    }
+
     /// `None` if the row is another workload's, or lacks what is to be compared.
-    fn judge(&self, row: &Row, seed: u64) -> Option<Verdict> {
+    fn judge(&self, row: &Row, rows: &[Row], seed: u64) -> Option<Verdict> {
         let is_meant = self.workload == row.workload && self.threads.is_none_or(|threads| threads == row.threads);
-        let (what, value) = self.figure.of(row, seed).filter(|_| is_meant)?;
-        let is_met = value.number() <= self.most;
-        let (workload, threads, goal) = (row.workload, row.threads, self.most);
-        Some(Verdict { workload, threads, what, peer: None, value, goal, is_met })
+        let ours = row.ours().filter(|_| is_meant)?;
+        let (what, value) = self.value(ours, row, rows, seed).filter(|(_, value)| !value.number().is_nan())?;
+        let (workload, threads, goal, stretch) = (row.workload, row.threads, self.most, self.stretch);
+        let is_met = value.number() <= goal;
+        Some(Verdict { workload, threads, what, peer: None, value, goal, stretch, is_met })
+    }
+
+    /// In words, and as a number.
+    fn value(&self, ours: &Series, row: &Row, rows: &[Row], seed: u64) -> Option<(String, Value)> {
+        let Figure(what, figure) = self.figure;
+        match self.than {
+            Nothing(kind) => Some((what.to_owned(), kind(ours.median_of(figure)))),
+            AboveOnOurs(scheme) => {
+                let above = ours.median_of(figure) - row.on_ours(scheme)?.median_of(figure);
+                Some((format!("{what} less that of {} {scheme}", ours.allocator), Value::Bytes(above)))
+            }
+            Scheme(_) | AnyPeer | OnOurs(_) | Ours(..) => {
+                let ratio = to_best(ours, &self.than.whom(row, rows)?, figure, seed)?;
+                let than = self.than.in_words(ratio.best_peer, ratio.scheme.unwrap_or_default());
+                Some((format!("{what} by that of {than}"), ratio.ratio.into()))
+            }
+        }
     }
 }
 
-impl Figure {
-    /// In words, and as a number.
-    fn of(self, row: &Row, seed: u64) -> Option<(String, Value)> {
-        let (ours, at_once) = (row.on_ours(DEFERRED_FREE)?, || row.on_ours(IMMEDIATE));
-        let (what, to) = match self {
-            Self::Time => ("time", row.group(DEFER_DESTROY)?.time.clone()?),
-            Self::Cpu => ("processor time", row.group(DEFER_DESTROY)?.cpu.clone()?),
-            Self::TimeOverImmediate => ("time", to_best(ours, &[at_once()?], Sample::ns_per_op, seed)?),
-            Self::PeakAboveImmediate => {
-                let above = ours.peak_bytes - at_once()?.peak_bytes;
-                return Some((format!("peak memory less that of {} {IMMEDIATE}", ours.allocator), Value::Bytes(above)));
+impl Than {
+    /// Those of whom the best one is meant.
+    fn whom<'a>(self, row: &'a Row, rows: &'a [Row]) -> Option<Vec<&'a Series>> {
+        match self {
+            Scheme(scheme) => Some(row.group(scheme)?.peers()),
+            AnyPeer => Some(PEERS.iter().filter_map(|&scheme| row.group(scheme)).flat_map(|it| &it.series).collect()),
+            OnOurs(scheme) | AboveOnOurs(scheme) => Some(vec![row.on_ours(scheme)?]),
+            Ours(workload, threads) => {
+                let is_it = |other: &&Row| other.workload == workload && other.threads == threads;
+                Some(vec![rows.iter().find(is_it)?.ours()?])
             }
-        };
-        let scheme = if matches!(self, Self::TimeOverImmediate) { IMMEDIATE } else { DEFER_DESTROY };
-        let value = Value::Ratio { value: to.ratio.value, low: to.ratio.low, high: to.ratio.high };
-        Some((format!("{what} by that of {} {scheme}", to.best_peer), value))
+            Nothing(_) => None,
+        }
+    }
+
+    fn in_words(self, allocator: &str, scheme: &str) -> String {
+        match self {
+            Ours(workload, threads) => format!("{workload} with {threads}"),
+            _ => format!("{allocator} {scheme}"),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::driver::deferral::tests::{FIGURES, row};
-    use alloc_bench::workloads::Spec;
-
-    fn judged(workload: &'static Spec, threads: usize) -> Vec<(String, f64, bool)> {
-        let verdicts = verdicts(&[row(workload, threads, FIGURES)], 1).into_iter();
-        verdicts.map(|verdict| (verdict.what, verdict.value.number(), verdict.is_met)).collect()
-    }
-
-    #[test]
-    fn the_best_peer_and_our_own_immediate_free_are_the_measure() {
-        let time = |met| ("time by that of system defer_destroy".to_owned(), 0.4, met);
-        let cpu = |met| ("processor time by that of system defer_destroy".to_owned(), 0.4, met);
-        let at_once = ("time by that of gracealloc immediate".to_owned(), 1.2, true);
-        assert_eq!(judged(&defer_steady::SPEC, 1), [time(true), cpu(true), at_once.clone()]);
-        assert_eq!(judged(&defer_steady::SPEC, 2), [time(false), cpu(false), at_once.clone()]);
-        assert_eq!(judged(&defer_steady::SPEC, 3), [at_once]);
-    }
-
-    #[test]
-    fn memory_is_a_difference() {
-        let above = ("peak memory less that of gracealloc immediate".to_owned(), 2.0 * MIB, true);
-        assert_eq!(judged(&kfree_twin::SPEC, 2), [above]);
-    }
-
-    #[test]
-    fn what_was_not_measured_is_not_judged() {
-        for figures in [&FIGURES[..1], &FIGURES[1..]] {
-            let rows = [row(&defer_steady::SPEC, 1, figures), row(&kfree_twin::SPEC, 1, figures)];
-            assert!(verdicts(&rows, 1).is_empty());
-        }
-    }
-}
+#[path = "deferral_tests.rs"]
+mod tests;

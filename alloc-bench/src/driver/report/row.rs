@@ -34,6 +34,7 @@ pub(crate) struct Series {
     pub(crate) cpu_ns_per_op: f64,
     pub(crate) peak_bytes: f64,
     pub(crate) left_bytes: Option<f64>,
+    pub(crate) waiting_bytes: Option<f64>,
     pub(crate) samples: Vec<Sample>,
     #[serde(skip)]
     is_ours: bool,
@@ -43,6 +44,8 @@ pub(crate) struct Series {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ToBest {
     pub(crate) best_peer: &'static str,
+    /// Where schemes are compared, its scheme.
+    pub(crate) scheme: Option<&'static str>,
     #[serde(flatten)]
     pub(crate) ratio: Ratio,
 }
@@ -81,21 +84,34 @@ impl Row {
 impl Series {
     /// Computes the medians.
     pub(crate) fn new(contender: Contender, samples: Vec<Sample>) -> Self {
-        let of = |figure: fn(&Sample) -> f64| samples.iter().map(figure).collect::<Vec<f64>>();
-        let median = |figure| statistics::median(&of(figure)).unwrap_or(f64::NAN);
+        let median = |figure| statistics::median(&all(&samples, figure)).unwrap_or(f64::NAN);
         Self {
             allocator: contender.allocator.name,
             scheme: contender.scheme.map(|scheme| scheme.name),
             ns_per_op: median(Sample::ns_per_op),
-            ns_spread: statistics::spread(&of(Sample::ns_per_op)).unwrap_or(f64::NAN),
+            ns_spread: statistics::spread(&all(&samples, Sample::ns_per_op)).unwrap_or(f64::NAN),
             cpu_ns_per_op: median(Sample::cpu_ns_per_op),
             peak_bytes: median(|sample| sample.peak_bytes as f64),
-            left_bytes: statistics::median(
-                &samples.iter().filter_map(|sample| Some(sample.left_bytes? as f64)).collect::<Vec<_>>(),
-            ),
+            left_bytes: of_those(&samples, |sample| sample.left_bytes),
+            waiting_bytes: of_those(&samples, |sample| sample.waiting_bytes),
             samples,
             is_ours: contender.allocator.is_ours,
         }
+    }
+
+    /// The median of a figure.
+    pub(crate) fn median_of(&self, figure: fn(&Sample) -> f64) -> f64 {
+        statistics::median(&all(&self.samples, figure)).unwrap_or(f64::NAN)
+    }
+
+    /// How noisy a figure is; see [`statistics::spread`].
+    pub(crate) fn spread_of(&self, figure: fn(&Sample) -> f64) -> f64 {
+        statistics::spread(&all(&self.samples, figure)).unwrap_or(f64::NAN)
+    }
+
+    /// The median of a figure that not every sample has.
+    pub(crate) fn median(&self, figure: impl Fn(&Sample) -> Option<u64>) -> Option<f64> {
+        of_those(&self.samples, figure)
     }
 
     /// Whether it is of our allocator.
@@ -104,13 +120,21 @@ impl Series {
     }
 }
 
+fn all(samples: &[Sample], figure: fn(&Sample) -> f64) -> Vec<f64> {
+    samples.iter().map(figure).collect()
+}
+
+fn of_those(samples: &[Sample], figure: impl Fn(&Sample) -> Option<u64>) -> Option<f64> {
+    statistics::median(&samples.iter().filter_map(figure).map(|it| it as f64).collect::<Vec<_>>())
+}
+
 /// Compares a figure of ours with the best peer's.
 pub(crate) fn to_best(ours: &Series, peers: &[&Series], figure: fn(&Sample) -> f64, seed: u64) -> Option<ToBest> {
-    let figures = |series: &Series| series.samples.iter().map(figure).collect::<Vec<f64>>();
-    let theirs: Vec<Vec<f64>> = peers.iter().map(|peer| figures(peer)).collect();
+    let theirs: Vec<Vec<f64>> = peers.iter().map(|peer| all(&peer.samples, figure)).collect();
     let theirs: Vec<&[f64]> = theirs.iter().map(Vec::as_slice).collect();
-    let ratio = statistics::ratio_to_best(&figures(ours), &theirs, seed)?;
-    Some(ToBest { best_peer: peers[ratio.best].allocator, ratio })
+    let ratio = statistics::ratio_to_best(&all(&ours.samples, figure), &theirs, seed)?;
+    let best = peers[ratio.best];
+    Some(ToBest { best_peer: best.allocator, scheme: best.scheme, ratio })
 }
 
 #[cfg(test)]
@@ -134,6 +158,8 @@ pub(crate) mod tests {
             grace_periods: None,
             peak_backlog_bytes: None,
             left_bytes: None,
+            waiting_bytes: None,
+            settle_ns: None,
         };
         vec![sample; 3]
     }

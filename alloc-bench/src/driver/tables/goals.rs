@@ -2,7 +2,7 @@
 
 use comfy_table::Table;
 
-use super::{align_figures, bytes};
+use super::{align_figures, bytes, time};
 use crate::driver::goals::{Value, Verdict};
 
 /// A line for each goal that was judged.
@@ -12,9 +12,10 @@ pub(super) fn table(verdicts: &[Verdict]) -> Table {
     for verdict in verdicts {
         let interval = match verdict.value {
             Value::Ratio { low, high, .. } => format!("{low:.2}–{high:.2}"),
-            Value::Bytes(_) | Value::Share(_) => String::new(),
+            Value::Bytes(_) | Value::Share(_) | Value::Nanoseconds(_) => String::new(),
         };
-        let goal = format!("≤ {} {}", shown(&verdict.value, verdict.goal), met(verdict.is_met));
+        let goal = [Some(verdict.goal), verdict.stretch].into_iter().flatten().map(|goal| bound(&verdict.value, goal));
+        let goal = goal.collect::<Vec<_>>().join(", stretch ");
         let (workload, threads) = (verdict.workload.to_owned(), verdict.threads.to_string());
         table.add_row([workload, threads, verdict.what.clone(), value(&verdict.value), interval, goal]);
     }
@@ -37,8 +38,12 @@ fn short(verdict: &Verdict) -> String {
 }
 
 fn value(value: &Value) -> String {
-    let (Value::Ratio { value: number, .. } | Value::Bytes(number) | Value::Share(number)) = *value;
-    shown(value, number)
+    shown(value, value.number())
+}
+
+/// A bound, and whether it is kept.
+fn bound(value: &Value, most: f64) -> String {
+    format!("≤ {} {}", shown(value, most), met(value.number() <= most))
 }
 
 /// A number of this kind.
@@ -47,6 +52,7 @@ fn shown(kind: &Value, number: f64) -> String {
         Value::Ratio { .. } => format!("{number:.2}"),
         Value::Bytes(_) => bytes(number),
         Value::Share(_) => format!("{:.1} %", number * 100.0),
+        Value::Nanoseconds(_) => time(number),
     }
 }
 
@@ -67,6 +73,13 @@ mod tests {
         assert_eq!(of_row(&verdicts, "pair-64", 1), "≤ 0.90 met; ≤ 0.60 of jemalloc missed (0.75)");
         assert_eq!(of_row(&verdicts, "shrink-1g", 1), "≤ 5.0 % of its peak met (3.0 %)");
         assert_eq!(of_row(&verdicts, "pair-64", 2), "");
+    }
+
+    #[test]
+    fn stretches_are_told_beside_goals() {
+        let verdicts = of_rows(&[row("pair-64", [1, 1, 1])], Ground::Sections, 1);
+        let stretched: Vec<_> = verdicts.into_iter().map(|it| Verdict { stretch: Some(0.5), ..it }).collect();
+        assert!(table(&stretched).to_string().contains("≤ 0.90 met, stretch ≤ 0.50 missed"));
     }
 
     #[test]
