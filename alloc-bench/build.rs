@@ -1,6 +1,6 @@
-//! With the feature `liburcu`: compiles what the scheme `liburcu` needs in C, and sets `has_liburcu`.
+//! With the feature `liburcu`: compiles what the schemes `call_rcu` and `defer_rcu` need in C, and sets `has_liburcu`.
 //!
-//! Where liburcu's headers are missing (Debian: `liburcu-dev`) the scheme is left out with a warning: `--all-features`
+//! Where liburcu's headers are missing (Debian: `liburcu-dev`) they are left out with a warning: `--all-features`
 //! must build everywhere.
 
 fn main() {
@@ -19,7 +19,9 @@ mod liburcu {
         println!("cargo::rerun-if-changed={SOURCE}");
         let compiled = cc::Build::new().file(SOURCE).cargo_warnings(false).try_compile("alloc_bench_liburcu");
         if compiled.is_err() {
-            println!("cargo::warning=liburcu's headers do not compile (Debian: liburcu-dev): no scheme `liburcu`");
+            println!(
+                "cargo::warning=no call_rcu, no defer_rcu: liburcu's headers do not compile (Debian: liburcu-dev)"
+            );
             return;
         }
         for library in ["urcu-memb", "urcu-common"] {

@@ -120,6 +120,11 @@ impl Sample {
         self.elapsed_ns as f64 * self.threads as f64 / self.ops as f64
     }
 
+    /// As [`Self::ns_per_op`], with the drain: schemes differ in what they do as a reader leaves.
+    pub fn ns_per_op_with_drain(&self) -> f64 {
+        (self.elapsed_ns + self.drain_ns) as f64 * self.threads as f64 / self.ops as f64
+    }
+
     /// Time of the drain per operation.
     pub fn drain_ns_per_op(&self) -> f64 {
         self.drain_ns as f64 / self.ops as f64
@@ -182,6 +187,7 @@ mod tests {
         let back: Sample = serde_json::from_str(&serde_json::to_string(&sample).unwrap()).unwrap();
         assert_eq!(back, sample);
         assert_eq!((back.ns_per_op(), back.cpu_ns_per_op(), back.drain_ns_per_op()), (10.0, 10.0, 0.7));
+        assert_eq!(back.ns_per_op_with_drain(), 11.4);
     }
 
     #[test]

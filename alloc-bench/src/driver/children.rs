@@ -102,7 +102,7 @@ fn command(allocators: &[&Allocator], triple: Option<&str>, target: &Path) -> Co
         command.args(feature(allocator).iter().flat_map(|&feature| ["--features", feature]));
     }
     if cfg!(feature = "liburcu") {
-        command.args(["--features", schemes::LIBURCU]);
+        command.args(["--features", "liburcu"]);
     }
     command.args(triple.iter().flat_map(|triple| ["--target", triple]));
     command.env("CARGO_TARGET_DIR", target).arg("--message-format=json-render-diagnostics");

@@ -1,18 +1,26 @@
-//! liburcu's memb flavour: readers as cheap as the fence on the other side permits, and `call_rcu`, whose thread waits for
-//! them. Retiring takes no section: whoever has unlinked an object need not be a reader. The last two words of an object are
-//! its `rcu_head`, as they would be in C.
+//! liburcu's memb flavour: readers as cheap as the fence on the other side permits, and two ways to retire. Neither takes a
+//! section: whoever has unlinked an object need not be a reader.
 //!
-//! `call_rcu` and not `defer_rcu`, which waits for readers in its caller: inside a section that would be for itself.
+//! - `call_rcu` queues an `rcu_head`, and a thread waits for readers and calls what is queued. The head is the last two
+//!   words of an object here, as it would be part of it in C.
+//! - `defer_rcu` writes into a ring of its thread, and where that is full waits for readers right there. A caller that is a
+//!   reader would wait for itself, so it has no part in what is measured with readers.
+//!
 //! What is inline in C is in `liburcu.c`; the rest are the library's own functions.
 
+use std::ffi::c_int;
 use std::ptr::NonNull;
 
 use super::{Object, Readers, Scheme, Waits};
 use crate::heap;
 
-/// The scheme, of which the library has one for the process.
+/// `call_rcu`. The library has one queue for the process.
 #[derive(Debug, Default)]
-pub struct Liburcu;
+pub struct CallRcu;
+
+/// `defer_rcu`.
+#[derive(Debug, Default)]
+pub struct DeferRcu;
 
 /// Words of a `struct rcu_head`: a link and a function.
 const HEAD: usize = 2;
@@ -22,6 +30,10 @@ unsafe extern "C" {
     safe fn urcu_memb_unregister_thread();
     safe fn urcu_memb_synchronize_rcu();
     safe fn urcu_memb_barrier();
+    safe fn urcu_memb_defer_register_thread() -> c_int;
+    safe fn urcu_memb_defer_unregister_thread();
+    safe fn urcu_memb_defer_barrier();
+    fn urcu_memb_defer_rcu(function: unsafe extern "C" fn(*mut u64), object: *mut u64);
     fn urcu_memb_call_rcu(head: *mut u64, function: unsafe extern "C" fn(*mut u64));
     safe fn alloc_bench_urcu_lock();
     safe fn alloc_bench_urcu_unlock();
@@ -30,16 +42,22 @@ unsafe extern "C" {
 
 /// # Safety
 ///
-/// - `head` is that of an object that was retired, and this is called once.
-unsafe extern "C" fn free<const WORDS: usize>(head: *mut u64) {
-    // SAFETY: the head is the object's end.
-    let object = unsafe { head.sub(WORDS - HEAD) };
+/// - `object` was retired, and this is called once.
+unsafe extern "C" fn free<const WORDS: usize>(object: *mut u64) {
     // SAFETY: by contract it has this layout, nobody else has it, and it is not null.
     unsafe { heap::give_back(NonNull::new_unchecked(object), super::layout::<WORDS>()) };
 }
 
-impl Scheme for Liburcu {
-    const NAME: &'static str = super::LIBURCU;
+/// # Safety
+///
+/// - `head` is that of an object that was retired, and this is called once.
+unsafe extern "C" fn free_by_head<const WORDS: usize>(head: *mut u64) {
+    // SAFETY: by contract; the head is the object's end.
+    unsafe { free::<WORDS>(head.sub(WORDS - HEAD)) };
+}
+
+impl Scheme for CallRcu {
+    const NAME: &'static str = super::CALL_RCU;
 
     fn join(&self) {
         urcu_memb_register_thread();
@@ -53,11 +71,36 @@ impl Scheme for Liburcu {
     unsafe fn retire<const WORDS: usize>(&self, object: NonNull<Object<WORDS>>) {
         const { assert!(WORDS > HEAD) };
         // SAFETY: the object's last words, which nobody else uses any more, and the function that frees such an object.
-        unsafe { urcu_memb_call_rcu(object.cast::<u64>().as_ptr().add(WORDS - HEAD), free::<WORDS>) };
+        unsafe { urcu_memb_call_rcu(object.cast::<u64>().as_ptr().add(WORDS - HEAD), free_by_head::<WORDS>) };
     }
 
     fn drain(&mut self) {
         urcu_memb_barrier();
+    }
+}
+
+impl Scheme for DeferRcu {
+    const NAME: &'static str = super::DEFER_RCU;
+
+    fn join(&self) {
+        urcu_memb_register_thread();
+        assert_eq!(urcu_memb_defer_register_thread(), 0, "liburcu has no memory for the thread's ring");
+    }
+
+    /// What is left in the ring is called here.
+    fn leave(&self) {
+        urcu_memb_defer_unregister_thread();
+        urcu_memb_unregister_thread();
+    }
+
+    #[inline(always)]
+    unsafe fn retire<const WORDS: usize>(&self, object: NonNull<Object<WORDS>>) {
+        // SAFETY: an object that nobody else uses any more, and the function that frees such an object.
+        unsafe { urcu_memb_defer_rcu(free::<WORDS>, object.as_ptr().cast()) };
+    }
+
+    fn drain(&mut self) {
+        urcu_memb_defer_barrier();
     }
 }
 
@@ -72,7 +115,7 @@ impl Drop for Section {
     }
 }
 
-impl Readers for Liburcu {
+impl Readers for CallRcu {
     type Section<'a> = Section;
 
     #[inline(always)]
@@ -87,7 +130,7 @@ impl Readers for Liburcu {
     }
 }
 
-impl Waits for Liburcu {
+impl Waits for CallRcu {
     fn synchronize(&self) {
         urcu_memb_synchronize_rcu();
     }

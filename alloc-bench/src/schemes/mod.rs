@@ -29,20 +29,19 @@ use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-use anyhow::Result;
 use crossbeam_epoch::{Guard, Shared};
 
 use crate::workloads::source_index::table::Table;
-use crate::workloads::{
-    Setup, Workload, defer_held, defer_steady, grace_threads, kfree_twin, read_section, source_index, synchronize,
-};
 
 pub mod defer_destroy;
 pub mod immediate;
 pub mod leak;
 #[cfg(has_liburcu)]
 pub mod liburcu;
+mod linked;
 pub mod seize;
+
+pub use self::linked::{EVERYWHERE, Linked};
 
 /// A scheme as the command line and the tables know it.
 #[derive(Debug)]
@@ -64,7 +63,9 @@ pub const DEFER_DESTROY: &str = "defer_destroy";
 /// seize's.
 pub const SEIZE: &str = "seize";
 /// liburcu's, where this was built with it.
-pub const LIBURCU: &str = "liburcu";
+pub const CALL_RCU: &str = "call_rcu";
+/// Its other one.
+pub const DEFER_RCU: &str = "defer_rcu";
 /// Freeing at once.
 pub const IMMEDIATE: &str = "immediate";
 
@@ -85,8 +86,15 @@ pub static ALL: &[Named] = &[
     },
     #[cfg(has_liburcu)]
     Named {
-        name: LIBURCU,
+        name: CALL_RCU,
         about: concat!("liburcu", env!("LIBURCU_VERSION"), ", memb flavour: one call_rcu per object"),
+        packages: &[],
+        is_ours: false,
+    },
+    #[cfg(has_liburcu)]
+    Named {
+        name: DEFER_RCU,
+        about: "the same library's other call, which waits for readers itself: for callers that are none",
         packages: &[],
         is_ours: false,
     },
@@ -95,11 +103,11 @@ pub static ALL: &[Named] = &[
 ];
 
 /// Those that have readers: what they retire waits for them.
-pub const WITH_READERS: &[&str] = &[DEFERRED_FREE, DEFER_DESTROY, SEIZE, LIBURCU];
-/// Of those, the ones of others.
-pub const PEERS: &[&str] = WITH_READERS.split_at(1).1;
+pub const WITH_READERS: &[&str] = &[DEFERRED_FREE, DEFER_DESTROY, SEIZE, CALL_RCU];
+/// Those of others that protect somebody.
+pub const PEERS: &[&str] = &[DEFER_DESTROY, SEIZE, CALL_RCU, DEFER_RCU];
 /// Those that tell when a grace period is over.
-pub const WITH_WAITS: &[&str] = &[DEFERRED_FREE, DEFER_DESTROY, LIBURCU];
+pub const WITH_WAITS: &[&str] = &[DEFERRED_FREE, DEFER_DESTROY, CALL_RCU];
 /// Those that can be in a hurry about it.
 pub const WITH_EXPEDITED: &[&str] = &[DEFERRED_FREE];
 
@@ -221,89 +229,6 @@ pub struct Counters {
     pub waiting_objects: u64,
 }
 
-/// Makes a workload ready to run.
-type Prepare = fn(&Setup<'_>) -> Result<Box<dyn Workload>>;
-
-/// A scheme that is linked into this program: the workloads made with it.
-#[derive(Clone, Copy, Debug)]
-pub struct Linked {
-    /// Its name in [`ALL`].
-    pub name: &'static str,
-    pub(crate) defer_steady: Prepare,
-    pub(crate) kfree_twin: Prepare,
-    pub(crate) source_index: Option<Prepare>,
-    pub(crate) of_readers: Option<OfReaders>,
-    pub(crate) of_waits: Option<OfWaits>,
-    pub(crate) expedited: Option<Prepare>,
-}
-
-/// The workloads made with a scheme that has readers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OfReaders {
-    pub(crate) read_section: Prepare,
-    pub(crate) defer_held: Prepare,
-    pub(crate) flood: Prepare,
-}
-
-/// Those made with one that can be waited for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OfWaits {
-    pub(crate) synchronize: Prepare,
-    pub(crate) grace_threads: Prepare,
-}
-
-impl Linked {
-    /// The workloads made with any scheme.
-    pub const fn of<S: Scheme>() -> Self {
-        Self {
-            name: S::NAME,
-            defer_steady: defer_steady::prepare_with::<S>,
-            kfree_twin: kfree_twin::prepare_with::<S>,
-            source_index: None,
-            of_readers: None,
-            of_waits: None,
-            expedited: None,
-        }
-    }
-
-    /// Those, and what needs readers.
-    pub const fn with_readers<S: Readers>() -> Self {
-        let of_readers = OfReaders {
-            read_section: read_section::prepare_with::<S>,
-            defer_held: defer_held::prepare_with::<S>,
-            flood: defer_held::prepare_flood_with::<S>,
-        };
-        Self { of_readers: Some(of_readers), ..Self::of::<S>() }
-    }
-
-    /// Those, and what waits for readers.
-    pub const fn with_waits<S: Waits>() -> Self {
-        let of_waits =
-            OfWaits { synchronize: synchronize::prepare_with::<S>, grace_threads: grace_threads::prepare_with::<S> };
-        Self { of_waits: Some(of_waits), ..Self::with_readers::<S>() }
-    }
-
-    /// This, and what waits in a hurry.
-    pub const fn and_expedited<S: Expedites>(self) -> Self {
-        Self { expedited: Some(synchronize::prepare_expedited_with::<S>), ..self }
-    }
-
-    /// This, and the source index.
-    pub const fn and_source_index<S: UnderEpoch>(self) -> Self {
-        Self { source_index: Some(source_index::prepare_with::<S>), ..self }
-    }
-}
-
-/// The schemes of every child.
-pub static EVERYWHERE: &[Linked] = &[
-    Linked::with_waits::<defer_destroy::DeferDestroy>().and_source_index::<defer_destroy::DeferDestroy>(),
-    Linked::with_readers::<seize::Seize>(),
-    #[cfg(has_liburcu)]
-    Linked::with_waits::<liburcu::Liburcu>(),
-    Linked::of::<immediate::Immediate>(),
-    Linked::of::<leak::Leak>(),
-];
-
 /// Memory that a leaking pass may take: several times what caches hold. More costs time and shows nothing new.
 const MOST_LEAKED: u64 = 64 << 20;
 
@@ -322,22 +247,6 @@ mod tests {
     fn each_is_found_by_its_name() {
         assert!(ALL.iter().all(|scheme| std::ptr::eq(find(scheme.name).unwrap(), scheme)));
         assert!([DEFERRED_FREE, DEFER_DESTROY, IMMEDIATE].iter().all(|name| find(name).is_some()));
-    }
-
-    #[test]
-    fn every_child_has_all_schemes_but_ours() {
-        let linked: Vec<_> = EVERYWHERE.iter().map(|linked| linked.name).collect();
-        let others: Vec<_> = ALL.iter().filter(|scheme| !scheme.is_ours).map(|scheme| scheme.name).collect();
-        assert_eq!(linked, others);
-    }
-
-    #[test]
-    fn what_schemes_can_do_is_what_the_lists_say() {
-        for linked in EVERYWHERE {
-            assert_eq!(linked.of_readers.is_some(), WITH_READERS.contains(&linked.name));
-            assert_eq!(linked.of_waits.is_some(), WITH_WAITS.contains(&linked.name));
-            assert_eq!(linked.expedited.is_some(), WITH_EXPEDITED.contains(&linked.name));
-        }
     }
 
     #[test]

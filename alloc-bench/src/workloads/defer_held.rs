@@ -8,16 +8,17 @@
 //! main                                                         drain until nothing waits, settle
 //! ```
 //!
+//! Some free as the last reader leaves, which is part of the pass, and some in the drain: only both together compare.
 //! The warm-up is so short that it leaves nothing worth using again.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::defer_steady::{WORDS, update};
+use super::shrink;
 use super::{Measures, Passes, Retires, Setup, Spec, Worker, Workload};
 use crate::latency::Latencies;
 use crate::process;
@@ -54,9 +55,8 @@ const FEW: u64 = 1_000;
 
 /// Memory is as before within this.
 const TOLERANCE: f64 = 1.05;
-/// It is waited for so long at scale 1, and looked at so often.
+/// It is waited for so long at scale 1, while the program goes on with little.
 const PATIENCE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// Bytes of one object.
 pub const OBJECT_BYTES: u64 = size_of::<Object<WORDS>>() as u64;
@@ -136,7 +136,7 @@ impl<S: Readers> Workload for DeferHeld<S> {
         let (begin, goal) = (Instant::now(), self.before.load(Relaxed) as f64 * TOLERANCE);
         let is_back = || resident() as f64 <= goal;
         while !is_back() && begin.elapsed() < self.patience {
-            thread::sleep(PAUSE);
+            shrink::go_on();
         }
         is_back().then(|| begin.elapsed())
     }

@@ -55,11 +55,16 @@ impl Shrink {
         fill_and_free(self.objects, size);
         let freed = Instant::now();
         while freed.elapsed() < 2 * DECAY {
-            fill_and_free(BATCH, |_| 64);
-            thread::sleep(PAUSE);
+            go_on();
         }
         resident().saturating_sub(before)
     }
+}
+
+/// The little that a program goes on with.
+pub(super) fn go_on() {
+    fill_and_free(BATCH, |_| 64);
+    thread::sleep(PAUSE);
 }
 
 fn resident() -> u64 {

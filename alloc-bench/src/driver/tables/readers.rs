@@ -12,7 +12,7 @@ use crate::driver::report::Series;
 
 /// A line for each of those that looked at memory while everything waited.
 pub(super) fn waiting(rows: &[Row]) -> Table {
-    let after = ["drain", "per object", "until memory is back", "memory left"];
+    let after = ["pass, per object", "drain, per object", "drain", "until memory is back", "memory left"];
     let mut table = table_of_singles(&["memory added", "of the objects' own"], &after);
     for (whose, series) in singles(rows, |_| true) {
         if let Some(added) = series.waiting_bytes {
@@ -23,14 +23,15 @@ pub(super) fn waiting(rows: &[Row]) -> Table {
 }
 
 /// The other figures of such a line. Memory that comes back in fewer than half of the rounds does not come back.
-fn given_back(series: &Series) -> [String; 5] {
+fn given_back(series: &Series) -> [String; 6] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
     let back = series.samples.iter().filter(|sample| sample.settle_ns.is_some()).count();
     let settle = series.median(|sample| sample.settle_ns).filter(|_| 2 * back > series.samples.len());
     [
         format!("{:.1} %", series.median_of(waiting_share) * 100.0),
-        time(series.median_of(|sample| sample.drain_ns as f64)),
+        time(series.ns_per_op),
         time(series.median_of(Sample::drain_ns_per_op)),
+        time(series.median_of(|sample| sample.drain_ns as f64)),
         or_dash(settle.map(time)),
         or_dash(series.left_bytes.map(bytes)),
     ]
