@@ -13,7 +13,7 @@
 //!   env         raw environment        clock   coarse time
 //!   errno       saved and restored     fatal   one line, then abort
 //!   file        what the kernel says; with it `limit`: how much memory there is
-//!   load, fork, gate, pin, thread   life-cycle
+//!   load, fork, gate, pin, thread   life-cycle          weak    variables for C libraries
 //! ```
 //!
 //! `absent` stands in for `rseq` and `membarrier` elsewhere. Every variant of a file has the same signatures, so nothing above asks what machine this is.
@@ -64,6 +64,8 @@ mod rseq;
 pub(crate) mod slots;
 #[cfg(not(loom))]
 pub(crate) mod thread;
+#[cfg(all(feature = "jemalloc", not(any(miri, loom))))]
+pub(crate) mod weak;
 
 #[cfg(not(any(gracealloc_rseq, loom)))]
 use absent::{membarrier, rseq};
