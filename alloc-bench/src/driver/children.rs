@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use alloc_bench::allocators::{Allocator, Home};
-use alloc_bench::schemes;
 use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::{Artifact, ArtifactDebuginfo, Message};
 
