@@ -50,10 +50,10 @@ type Starts = [AtomicU32; 1 << (REGION_SHIFT - PAGE_SHIFT)];
 static ROOT: [AtomicPtr<Leaf>; 1 << ROOT_BITS] = [const { AtomicPtr::new(ptr::null_mut()) }; 1 << ROOT_BITS];
 static GROWTH: Lock<()> = Lock::new(());
 
-/// The number of the class whose objects are around an address, 0 for none.
+/// The number of the class whose objects are around an address: 0 for none, `None` where there never were any far and wide.
 #[inline(always)]
-pub(super) fn class(address: usize) -> u8 {
-    leaf(address).map_or(0, |leaf| leaf.class(address).load(Relaxed))
+pub(super) fn class(address: usize) -> Option<u8> {
+    Some(leaf(address)?.class(address).load(Relaxed))
 }
 
 /// Sets the class of a unit in a region that has a segment.
@@ -217,7 +217,7 @@ mod tests {
     fn an_unknown_address_has_neither_segment_nor_start() {
         for address in [0, 1, 1 << 30, (1 << ADDRESS_BITS) - 1, 1 << ADDRESS_BITS, usize::MAX] {
             assert!(segment(address).is_none());
-            assert_eq!((start(address), class(address)), (0, 0));
+            assert_eq!((start(address), class(address)), (0, None));
         }
         assert!(!ensure_start(1 << ADDRESS_BITS), "beyond the map");
     }
@@ -245,13 +245,11 @@ mod tests {
     fn a_class_is_found_in_its_unit_alone() {
         let unit = 0x2345_6780_8000; // nothing of this process lives there
         set_class(unit, 7); // no node yet: nothing happens
-        assert_eq!(class(unit), 0);
+        assert_eq!(class(unit), None);
         assert!(ensure_start(unit));
         set_class(unit, 7);
-        assert_eq!(
-            (class(unit - 1), class(unit), class(unit + UNIT_BYTES - 1), class(unit + UNIT_BYTES)),
-            (0, 7, 7, 0)
-        );
+        let around = [unit - 1, unit, unit + UNIT_BYTES - 1, unit + UNIT_BYTES];
+        assert_eq!(around.map(class), [0, 7, 7, 0].map(Some));
     }
 
     #[test]

@@ -80,11 +80,11 @@ pub(crate) fn usable_size(ptr: *mut u8) -> Option<usize> {
     }
 }
 
-/// The class of the object at an address, if it is a small one of ours; else the class that has no objects. Two loads; an
-/// address that starts no object is found out later, where it goes back to its span.
+/// The class of the object at an address, if it is a small one of ours; else none, or the class that has no objects. Two
+/// loads; an address that starts no object is found out later, where it goes back to its span.
 #[inline(always)]
-pub(crate) fn class_around(ptr: *mut u8) -> SizeClass {
-    SizeClass::from_index(address_map::class(ptr.addr()) as usize)
+pub(crate) fn class_around(ptr: *mut u8) -> Option<SizeClass> {
+    Some(SizeClass::from_index(address_map::class(ptr.addr())? as usize))
 }
 
 /// The layout that an object has, small ones that of their class; `None` if no object of ours starts there.

@@ -28,7 +28,7 @@ pub const GROW: Spec =
 const SIZE: usize = 64;
 const LARGEST: usize = 16 << 20;
 const PAIRS: u64 = 3_000_000;
-const BUFFERS: u64 = 16;
+const BUFFERS: u64 = 4;
 
 type Run = fn(&CCalls, u64) -> u64;
 

@@ -34,6 +34,7 @@ impl Outcome {
 }
 
 /// Runs it, in a process group of its own which is killed if the program does not end in time.
+#[allow(clippy::zombie_processes)] // `wait` does, for what it took
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Outcome {
     let what = format!("{command:?}");
     let start = Instant::now();
