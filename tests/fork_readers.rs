@@ -26,7 +26,7 @@ static GLOBAL: GraceAlloc = GraceAlloc;
 /// Children of one process; `FORKS` in the environment for more. Each forks once more.
 const FORKS: u32 = 150;
 const SHORT: Duration = Duration::from_millis(4);
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(10);
 
 /// How a child's life went wrong.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ fn fork(life: impl FnOnce() -> Life) -> i32 {
     unsafe {
         let pid = libc::fork();
         if pid == 0 {
-            libc::alarm(60);
+            libc::alarm(20);
             let ended = catch_unwind(AssertUnwindSafe(life)).unwrap_or(Err(Wrong::Panic));
             libc::_exit(ended.map_or_else(|wrong| wrong as i32, |()| 0));
         }

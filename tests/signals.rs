@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 static GLOBAL: GraceAlloc = GraceAlloc;
 
 /// Signals taken in an ordinary run, and how long that may last.
-const SIGNALS: u64 = 100_000;
+const SIGNALS: u64 = 50_000;
 const LIMIT: Duration = Duration::from_secs(300);
 const THREADS: usize = 3;
 const SLOTS: usize = 16;

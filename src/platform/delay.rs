@@ -18,19 +18,23 @@ use core::cell::Cell;
 
 /// The golden ratio of 32 bits: adding it walks evenly through all numbers.
 const STEP: u32 = 0x9e37_79b1;
-/// One in so many stays, and goes on at one look in so many.
-const STAYS: u32 = u32::MAX / 32;
-const GOES_ON: u32 = u32::MAX / 1024;
-
-/// Takes the steps before and behind it apart.
+/// Takes the steps before and behind it apart: one in 32 stays, and goes on at one look in 1024.
 #[inline(always)]
 pub(crate) fn point() {
     if cfg!(gracealloc_delay) {
-        delay();
+        delay(u32::MAX / 32, u32::MAX / 1024);
     }
 }
 
-fn delay() {
+/// The same for tens of microseconds, in one of eight times: where a whole grace period is to fit in between.
+#[inline(always)]
+pub(crate) fn long() {
+    if cfg!(gracealloc_delay) {
+        delay(u32::MAX / 8, u32::MAX / 4096);
+    }
+}
+
+fn delay(stays: u32, goes_on: u32) {
     thread_local! {
         static NUMBER: Cell<u32> = const { Cell::new(0) };
     }
@@ -38,8 +42,8 @@ fn delay() {
         NUMBER.set(NUMBER.get().wrapping_add(STEP));
         NUMBER.get()
     };
-    if next() < STAYS {
-        while next() > GOES_ON {
+    if next() < stays {
+        while next() > goes_on {
             core::hint::spin_loop();
         }
     }

@@ -101,7 +101,7 @@ impl Counts {
     pub(crate) fn enter(&self) -> Option<Parity> {
         loop {
             let parity = self.parity()?;
-            delay::point();
+            delay::long();
             self.entered[parity.index()].fetch_add(1, SeqCst);
             full_fence(); // with the one in `flip`: the sum has this count, or the flip is seen here
             delay::point();

@@ -12,6 +12,7 @@
 //! defer themselves again.
 
 use crate::machine::Rng;
+use crate::readers::spin;
 use gracealloc::{GraceCookie, defer_drop, synchronize, synchronize_expedited, synchronize_timeout};
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
@@ -164,6 +165,10 @@ pub(crate) fn age(stopped: impl Fn() -> bool, mut rng: Rng) {
         match AGES.replace(rng.below(SLOTS)) {
             Some(old) => retire(old, &mut waiting, &mut rng),
             None => wait_for(&mut waiting, &mut rng),
+        }
+        // Between two steps of a grace period: what is unlinked once readers have been looked at is what a bug loses.
+        if rng.one_in(2) {
+            spin(Duration::from_nanos(rng.below(20_000) as u64));
         }
         while waiting.front().is_some_and(|(cookie, _): &(GraceCookie, u32)| cookie.is_elapsed()) {
             grow_older(&mut waiting);

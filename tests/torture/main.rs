@@ -118,8 +118,13 @@ impl World {
 
     fn run_crew(&self, seed: u64, length: Length) {
         std::thread::scope(|scope| {
-            // As many as can run at once, with the ager: one that is preempted makes a grace period long.
-            let readers = if self.cast == Cast::All { self.writers } else { self.writers - 1 };
+            // Short grace periods: as many as can run at once with the ager. On shared records one that is preempted between
+            // two steps counts as well.
+            let readers = match self.cast {
+                Cast::All => self.writers,
+                Cast::Ages if gracealloc::stats().rseq => self.writers - 1,
+                Cast::Ages => self.writers,
+            };
             for n in 0..readers {
                 scope.spawn(move || readers::read(self, Rng(seed ^ (n as u64) << 8)));
             }

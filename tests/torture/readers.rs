@@ -35,7 +35,7 @@ pub(crate) fn section(world: &World, rng: &mut Rng) {
 fn dawdle(world: &World, rng: &mut Rng) {
     // Where grace periods are to be short nobody leaves the CPU.
     match rng.below(if world.cast == Cast::All { 100 } else { 66 }) {
-        0..55 if world.cast == Cast::Ages => spin(Duration::from_nanos(rng.below(200_000) as u64)),
+        0..55 if world.cast == Cast::Ages => spin(Duration::from_nanos(rng.below(300_000) as u64)),
         0..40 => spin(Duration::from_nanos(rng.below(20_000) as u64)),
         40..60 => section(world, rng),
         60..65 if world.kinds.has_own() => world.post.exchange(world, rng),
@@ -51,7 +51,7 @@ fn dawdle(world: &World, rng: &mut Rng) {
     }
 }
 
-fn spin(time: Duration) {
+pub(crate) fn spin(time: Duration) {
     let begin = Instant::now();
     while begin.elapsed() < time {
         std::hint::spin_loop();
