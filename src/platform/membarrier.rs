@@ -38,6 +38,12 @@ pub(super) fn restart_sections() -> bool {
     !REFUSED.load(Relaxed) && membarrier(PRIVATE_EXPEDITED_RSEQ)
 }
 
+/// Makes every later call fail, or work again.
+#[cfg(test)]
+pub(crate) fn refuse(on: bool) {
+    REFUSED.store(on, Relaxed);
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -66,10 +72,4 @@ pub(crate) mod tests {
     pub(crate) fn calls() -> Vec<Call> {
         CALLS.take()
     }
-}
-
-/// Makes every later call fail, or work again.
-#[cfg(test)]
-pub(crate) fn refuse(on: bool) {
-    REFUSED.store(on, Relaxed);
 }
