@@ -1,6 +1,6 @@
 //! What `GlobalAlloc` promises, at the edges of sizes and alignments, on every path.
 
-use gracealloc::{GraceAlloc, is_global, stats, usable_size};
+use gracealloc::{GraceAlloc, is_global, stats, trim, usable_size};
 use std::alloc::{GlobalAlloc, Layout};
 
 fn layout(size: usize, align: usize) -> Layout {
@@ -77,6 +77,47 @@ fn zeroed_memory_is_zero_also_when_it_was_used_before() {
             bytes(ptr, l.size()).fill(0xff);
             free(ptr, l);
         }
+    }
+}
+
+#[cfg(target_os = "linux")]
+const MIB: usize = 1 << 20;
+
+/// Resident memory of this process, in bytes.
+#[cfg(target_os = "linux")]
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))] // or the backing may know no way
+fn trimming_gives_large_objects_back_from_below_one_in_use() {
+    let l = layout(100_000, 8);
+    let mut blocks: Vec<_> = (0..64 * MIB / l.size()).map(|_| alloc(l)).collect();
+    // SAFETY: blocks of that size, ours.
+    blocks.iter().for_each(|&ptr| unsafe { ptr.write_bytes(1, l.size()) });
+    let last = blocks.pop().unwrap();
+    let before = resident();
+    blocks.into_iter().for_each(|ptr| free(ptr, l));
+    trim();
+    let after = resident();
+    free(last, l);
+    assert!(after + 32 * MIB < before, "{before} bytes became {after}"); // other tests may take some meanwhile
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn fresh_zero_pages_are_not_touched() {
+    for size in [8 << 10, 32 << 10, 8 * MIB] {
+        trim();
+        let (l, n) = (layout(size, 8), 64 * MIB / size);
+        let before = resident();
+        // SAFETY: the layout has a size.
+        let blocks: Vec<_> = (0..n).map(|_| unsafe { GraceAlloc.alloc_zeroed(l) }).collect();
+        let grown = resident().saturating_sub(before);
+        blocks.into_iter().for_each(|ptr| free(ptr, l));
+        assert!(grown < 16 * MIB, "64 MiB in blocks of {size}: {grown} bytes became resident");
     }
 }
 

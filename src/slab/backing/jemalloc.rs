@@ -4,10 +4,8 @@
 //! one: a request for a huge object then follows a null pointer. So a thread first asks whether it has an arena, and
 //! until it has, its objects come from arena 0, which always exists.
 
-mod huge_pages;
-
 use crate::platform::thread_cell::thread_cell;
-use crate::platform::{memory, weak::weak_text};
+use crate::platform::weak::weak_text;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::{CStr, c_int};
 use core::ptr;
@@ -28,20 +26,14 @@ const ARENA_0: c_int = ffi::MALLOCX_ARENA(0) | ffi::MALLOCX_TCACHE_NONE;
 
 /// Whether this thread has an arena, or got one now.
 fn has_arena() -> bool {
-    HAS_ARENA.get() || ask_for_arena()
-}
-
-#[cold]
-fn ask_for_arena() -> bool {
-    let (mut arena, mut size) = (0u32, size_of::<u32>());
-    // SAFETY: reads one `unsigned`, by jemalloc's manual; it answers EAGAIN where no arena can be made.
-    let answer =
-        unsafe { ffi::mallctl(c"thread.arena".as_ptr(), (&raw mut arena).cast(), &mut size, ptr::null_mut(), 0) };
-    if answer == 0 {
-        huge_pages::ask_for(arena);
-        HAS_ARENA.set(true);
+    HAS_ARENA.get() || {
+        let (mut arena, mut size) = (0u32, size_of::<u32>());
+        // SAFETY: reads one `unsigned`, by jemalloc's manual; it answers EAGAIN where no arena can be made.
+        let answer =
+            unsafe { ffi::mallctl(c"thread.arena".as_ptr(), (&raw mut arena).cast(), &mut size, ptr::null_mut(), 0) };
+        HAS_ARENA.set(answer == 0);
+        answer == 0
     }
-    answer == 0
 }
 
 /// Brings jemalloc to life, so that what it registers (its fork handlers) comes before what we register. Asking for a size does
@@ -59,31 +51,7 @@ pub(super) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
         return unsafe { ffi::mallocx(layout.size(), ARENA_0 | ffi::MALLOCX_ALIGN(layout.align()) | zero) }.cast();
     }
     // SAFETY: the size is not zero.
-    let ptr = unsafe { Jemalloc.alloc(layout) };
-    if zeroed && !ptr.is_null() {
-        // SAFETY: a block of that size, ours alone.
-        unsafe { clear(ptr, layout.size()) };
-    }
-    ptr
-}
-
-/// Makes a block read as zero: whole pages are given back for fresh ones. That is jemalloc's own way with its own hooks; an
-/// arena with others writes zeros, and what nobody has touched becomes resident.
-///
-/// # Safety
-/// - The block is the caller's alone.
-unsafe fn clear(ptr: *mut u8, bytes: usize) {
-    let page = memory::page_bytes();
-    let head = ptr.align_offset(page).min(bytes);
-    let whole = (bytes - head) / page * page;
-    // SAFETY: inside the block; jemalloc's memory is private and anonymous.
-    unsafe {
-        ptr.write_bytes(0, head);
-        if whole == 0 || !memory::purge(ptr.add(head), whole) {
-            ptr.add(head).write_bytes(0, whole);
-        }
-        ptr.add(head + whole).write_bytes(0, bytes - head - whole);
-    }
+    unsafe { if zeroed { Jemalloc.alloc_zeroed(layout) } else { Jemalloc.alloc(layout) } }
 }
 
 /// # Safety
@@ -124,29 +92,6 @@ pub(crate) fn purge() {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_cleared_reads_as_zero_and_nothing_else_does() {
-        let page = memory::page_bytes();
-        for bytes in [1, page - 1, 10 * page, 20 * page + 7, 1 << 20] {
-            let layout = Layout::from_size_align(bytes, 1).unwrap();
-            // SAFETY: blocks of that layout, each freed once.
-            unsafe {
-                let dirty = alloc(layout, false);
-                dirty.write_bytes(0xaa, bytes);
-                dealloc(dirty, layout);
-                let ptr = alloc(layout, true);
-                assert!(core::slice::from_raw_parts(ptr, bytes).iter().all(|&byte| byte == 0));
-                dealloc(ptr, layout);
-                let (odd, within) = (alloc(layout, false), 3.min(bytes));
-                odd.write_bytes(0xaa, bytes);
-                clear(odd.add(within), bytes - within);
-                let (kept, cleared) = core::slice::from_raw_parts(odd, bytes).split_at(within);
-                assert!(kept.iter().all(|&byte| byte == 0xaa) && cleared.iter().all(|&byte| byte == 0));
-                dealloc(odd, layout);
-            }
-        }
-    }
 
     #[test]
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
