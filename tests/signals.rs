@@ -1,7 +1,7 @@
 //! Signals as fast as they can be taken, by threads that read, allocate, free and defer; the handlers do the same.
 //!
 //! ```text
-//!   timers    one for each thread, every ten microseconds: nobody else need run for a signal to come
+//!   timers    one for each thread, every fifty microseconds: nobody else need run for a signal to come
 //!   sender    bursts of tgkill, to one thread after the other
 //!   thread    read, look │ allocate, publish, defer what was there │ allocate, free
 //!   handler   the same, in an atomic section, wherever it lands
@@ -111,10 +111,11 @@ extern "C" fn on_signal(_: i32) {
     unsafe { *libc::__errno_location() = errno };
 }
 
-/// A timer that signals the thread which makes it: so often that an emulator would do nothing else.
+/// A timer that signals the thread which makes it. Four times as often, or under an emulator, threads would do nothing but
+/// take signals.
 fn start_timer() -> libc::timer_t {
     let emulated = std::env::var_os("TEST_RUNNER").is_some();
-    let period = libc::timespec { tv_sec: 0, tv_nsec: if emulated { 2_000_000 } else { 10_000 } };
+    let period = libc::timespec { tv_sec: 0, tv_nsec: if emulated { 2_000_000 } else { 50_000 } };
     let times = libc::itimerspec { it_interval: period, it_value: period };
     // SAFETY: the structures are ours, and may be all zero.
     unsafe {
@@ -153,7 +154,7 @@ fn send_until(taken: u64) -> u64 {
             (0..100).for_each(|_| unsafe { _ = libc::syscall(libc::SYS_tgkill, libc::getpid(), id, libc::SIGUSR2) });
             sent += 100;
         }
-        std::thread::sleep(Duration::from_micros(50));
+        std::thread::sleep(Duration::from_micros(200));
     }
     sent
 }
@@ -172,6 +173,7 @@ fn storm() {
         assert_eq!(libc::sigaction(libc::SIGUSR2, &action, ptr::null_mut()), 0);
     }
     let taken = std::env::var("SIGNALS").map_or(SIGNALS, |text| text.parse().unwrap());
+    barrier(); // what is made once, crossbeam's collector too, is in use from here on
     let before = in_use();
     let (turns, sent) = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|number| scope.spawn(move || be_interrupted(number))).collect();
