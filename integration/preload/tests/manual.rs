@@ -48,7 +48,7 @@ fn the_library_exports_what_it_promises() {
                  malloc_usable_size free_sized free_aligned_sized cfree malloc_trim _ZdlPvm _ZdaPvm _ZdlPvSt11align_val_t \
                  _ZdaPvSt11align_val_t _ZdlPvmSt11align_val_t _ZdaPvmSt11align_val_t gracealloc_deferred_free \
                  gracealloc_synchronize gracealloc_barrier gracealloc_atomic_enter gracealloc_atomic_leave \
-                 gracealloc_stats_print";
+                 gracealloc_read_enter gracealloc_read_leave gracealloc_stats_print";
     let mut expected: Vec<_> = names.split_whitespace().collect();
     expected.sort_unstable();
     let output = Command::new("nm").args(["-D", "--defined-only"]).arg(library::path()).output();
