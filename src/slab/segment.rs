@@ -400,15 +400,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(target_os = "linux", not(miri)))]
-    fn segments_beyond_a_small_heap_ask_for_huge_pages() {
-        let whole: Vec<_> = (0..=SMALL_HEAP + CUSHION).map(|_| take_units(UNITS).unwrap()).collect();
-        let asked = |(segment, ..): &(&Segment, usize, bool)| memory::wants_huge_pages(segment.base().addr());
-        assert!(whole.iter().any(|one| matches!(asked(one), None | Some(true))));
-        whole.iter().for_each(|&(segment, first, _)| return_units(segment, first, UNITS, true));
-    }
-
-    #[test]
     fn units_come_back_zero_after_decay() {
         let (segment, first, _) = take_units(3).unwrap();
         // SAFETY: three units that are ours.

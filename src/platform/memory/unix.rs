@@ -119,21 +119,6 @@ pub(crate) unsafe fn prefer_huge_pages(start: *mut u8, bytes: usize) {
     let _ = (start, bytes);
 }
 
-/// Whether the mapping around an address asks for huge pages; `None` if the kernel has none.
-#[cfg(all(test, target_os = "linux"))]
-pub(crate) fn wants_huge_pages(address: usize) -> Option<bool> {
-    std::fs::metadata("/sys/kernel/mm/transparent_hugepage").ok()?;
-    let maps = std::fs::read_to_string("/proc/self/smaps").ok()?;
-    let number = |text: &str| usize::from_str_radix(text, 16).ok();
-    let start_and_end = |line: &str| {
-        let (start, end) = line.split(' ').next()?.split_once('-')?;
-        Some(number(start)?..number(end)?)
-    };
-    let mut around = maps.lines().skip_while(|line| !start_and_end(line).is_some_and(|range| range.contains(&address)));
-    let flags = around.find_map(|line| line.strip_prefix("VmFlags:"))?;
-    Some(flags.split_whitespace().any(|flag| flag == "hg"))
-}
-
 /// Moves whole pages out of a block, which keeps its addresses and reads as zero there afterwards; `None`, and nothing has
 /// happened, where the kernel (before Linux 5.7) or the block's place does not permit it.
 ///
