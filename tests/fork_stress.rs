@@ -180,7 +180,7 @@ fn children_go_on() {
     STOP.store(true, Relaxed);
     bystanders.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(wrong, None, "how a child ended");
-    println!("fork_readers: {forks} children, as many of theirs, rseq {}", stats().rseq);
+    println!("fork_stress: {forks} children, as many of theirs, rseq {}", stats().rseq);
     barrier();
 }
 
