@@ -103,6 +103,9 @@ fn numbers_at_the_ends() {
 #[test]
 fn every_page_is_resident() {
     let _alone = alone();
+    if std::env::var_os("TEST_RUNNER").is_some() {
+        return; // an emulator may say that it has made pages resident and do nothing (qemu)
+    }
     // SAFETY: no memory is involved.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
     for layout in [layout(64, 8), layout(5000, 8), layout(32768, 8), layout(1 << 20, 8), layout(3 << 20, 1 << 16)] {
