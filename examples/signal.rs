@@ -52,6 +52,7 @@ extern "C" fn on_signal(_: libc::c_int) {
 }
 
 fn main() {
+    drop(atomic_section()); // the first one makes the reserve resident: not in the handler
     // SAFETY: the handler does what handlers may, see above.
     let this = unsafe {
         libc::signal(libc::SIGUSR1, on_signal as *const () as libc::sighandler_t);

@@ -99,7 +99,7 @@ impl Setting {
 /// | [`decay`](Self::decay) | `GRACEALLOC_DECAY_MS` | milliseconds | 1, a day | 1000 |
 /// | [`depot_bytes`](Self::depot_bytes) | `GRACEALLOC_DEPOT_BYTES` | bytes for each class and CPU group | 0, 2^40 | 524288 |
 /// | [`drain_delay`](Self::drain_delay) | `GRACEALLOC_DRAIN_MS` | milliseconds | 1, 60000 | 10 |
-/// | [`help_pages`](Self::help_pages) | `GRACEALLOC_HELP_PAGES` | pages, 0: never | 0, 4096 | 8 |
+/// | [`help_pages`](Self::help_pages) | `GRACEALLOC_HELP_PAGES` | pages, 0: left to the worker | 0, 4096 | 8 |
 /// | [`reserve_bytes`](Self::reserve_bytes) | `GRACEALLOC_RESERVE_BYTES` | bytes | 0, 32 MiB | 65536 |
 /// | [`reserve_magazines`](Self::reserve_magazines) | `GRACEALLOC_RESERVE_MAGAZINES` | for each CPU | 0, 4096 | 5 |
 /// | [`rseq`](Self::rseq) | `GRACEALLOC_RSEQ` | 0 or 1 | | 1 |
@@ -166,7 +166,8 @@ impl Config {
         self.set(&HELP_PAGES, pages as u64)
     }
 
-    /// How many bytes of pre-faulted memory are kept for allocation in atomic context.
+    /// How many bytes of pre-faulted memory are kept for allocation in atomic context. Filled by later slow paths that may
+    /// block, not at once.
     pub fn reserve_bytes(self, bytes: usize) -> Self {
         self.set(&RESERVE_BYTES, bytes as u64)
     }

@@ -179,7 +179,7 @@ pub(crate) fn end_read() {
 /// One of several has been counted out.
 pub(crate) fn end_nested_read() {
     compiler_fence(SeqCst);
-    READING.set(READING.get() - 1);
+    READING.set(READING.get().saturating_sub(1)); // a guard that outlived its handler may be in no count
 }
 
 /// A guard of several that are one reader is dropped; whether it was the last of them, who leaves for all.

@@ -298,14 +298,22 @@ impl core::error::Error for Full {}
 
 /// Drops a boxed value once every reader has left that was active at the call.
 ///
-/// The destructor runs on the allocator's worker thread; with the worker off, in [`drive`] and [`barrier`], whose callers
-/// hold no lock that a destructor wants. A destructor that panics ends the process, and [`barrier`] panics inside one.
+/// The destructor runs on the allocator's worker thread, whose stack has the system's default size (128 KiB with musl), so it
+/// should not recurse deeply; with the worker off, in [`drive`] and [`barrier`], whose callers hold no lock that a destructor
+/// wants. A destructor that panics ends the process, and [`barrier`] panics inside one.
 /// When many wait (512), a preemptible caller waits too, at most for the wait limit. The value's entry needs memory. Without
 /// it, and in an [`atomic_section`](crate::atomic_section) when the entries made beforehand are used up, the value is leaked
 /// and counted: there use [`try_defer_drop`].
 ///
+/// A value that holds an [`OwnedReadGuard`](crate::OwnedReadGuard) waits for itself: it is never dropped, and no grace period
+/// ends any more.
+///
+/// # Panics
+/// - If a function that other code has deferred with crossbeam panics meanwhile. The value is deferred all the same.
+///
 /// # Safety
-/// - `ptr` came from [`Box::into_raw`] and is not used for anything else after the call.
+/// - `ptr` came from [`Box::into_raw`]. Nobody but readers from before the call uses the value any more, and it is not dropped or
+///   deferred elsewhere.
 /// - The value is unlinked: nobody who becomes a reader after the call can reach it.
 ///
 /// # Examples
@@ -341,6 +349,9 @@ fn leave_or_leak(destructor: Destructor) {
 /// - [`Full`]: there is no memory for an entry, or, in an [`atomic_section`](crate::atomic_section), those that were made
 ///   beforehand (64) are in use.
 ///
+/// # Panics
+/// - As [`defer_drop`].
+///
 /// # Safety
 /// - As for [`defer_drop`]; on an error nothing was done.
 ///
@@ -368,16 +379,27 @@ fn leave(destructor: Destructor) -> bool {
 
 /// Leaves it in the queue, which bounds how many wait; a reader, and who has waited in vain, goes beyond that.
 fn leave_or_wait(destructor: Destructor) -> Left {
-    let left = deferred::leave(destructor, false);
-    let may_wait = || context() == Context::Preemptible && !deferred::is_dropping();
-    let placed = Cell::new(left);
-    if left == Left::Full && may_wait() {
+    let placed = Cell::new(deferred::leave(destructor, false));
+    if placed.get() == Left::Full && context() == Context::Preemptible && !deferred::is_dropping() {
+        let unplaced = UnplacedDrop(destructor);
         wait(|_, _| {
             placed.set(deferred::leave(destructor, false));
             placed.get() != Left::Full
         });
+        core::mem::forget(unplaced);
     }
     if placed.get() == Left::Full { deferred::leave(destructor, true) } else { placed.get() }
+}
+
+/// As [`Unplaced`], for an entry.
+struct UnplacedDrop(Destructor);
+
+impl Drop for UnplacedDrop {
+    fn drop(&mut self) {
+        if deferred::leave(self.0, true) != Left::Yes {
+            deferred::count_leaked_drop();
+        }
+    }
 }
 
 /// How to drop what is behind a pointer of any kind.
@@ -413,7 +435,7 @@ unsafe fn drop_box<T: ?Sized>(object: Object) {
 /// in pages of other CPUs is not waited for any more; that is reported once.
 ///
 /// # Panics
-/// - If the calling thread is a reader, or in an [`atomic_section`](crate::atomic_section): it would wait for itself.
+/// - As [`synchronize`](crate::synchronize): its caller is no reader, and holds no [`OwnedReadGuard`](crate::OwnedReadGuard).
 /// - Inside a destructor that was deferred with [`defer_drop`].
 ///
 /// # Examples
@@ -447,6 +469,9 @@ pub fn barrier() {
 ///
 /// Only in preemptible context; elsewhere it does nothing but answer. It holds no lock while it runs other people's
 /// destructors, and its caller should hold none that they want.
+///
+/// # Panics
+/// - If a function that other code has deferred with crossbeam panics.
 ///
 /// # Examples
 /// ```

@@ -18,6 +18,9 @@ pub trait Retire: sealed::Sealed {
     ///   readers gracealloc does not see; and with the [`unprotected`](crossbeam_epoch::unprotected) guard, which
     ///   destroys at once.
     ///
+    /// The caller holds a guard, so this never waits: the budget does not slow it down, and what waits can grow without bound
+    /// while grace periods are slower than retiring. Where that matters, drop the guard and defer then.
+    ///
     /// So the readers are those pinned by the guard's own collector. (Readers that [`read`](crate::read) are waited for in the
     /// first two cases, and not in the last.) Tags are ignored, and null does nothing.
     ///
@@ -25,6 +28,8 @@ pub trait Retire: sealed::Sealed {
     /// - The pointer came from `Owned::new`, `Atomic::new` or a box, and is not retired or destroyed elsewhere.
     /// - It is unlinked: nobody who pins after the call can reach it.
     /// - With the unprotected guard: nobody else uses it at all.
+    /// - A global allocator that wraps [`GraceAlloc`](crate::GraceAlloc) hands every layout on as it is. Its `dealloc` is not
+    ///   called for values without drop glue.
     ///
     /// # Examples
     /// ```

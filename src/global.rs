@@ -332,7 +332,8 @@ extern "C" fn after_fork() {
     context::end_forgotten();
 }
 
-/// Whether [`GraceAlloc`] is the program's global allocator. A library may use it directly even where it is not.
+/// Whether [`GraceAlloc`] is the program's global allocator, perhaps behind one that hands every layout on as it is. A library
+/// may use it directly even where it is not.
 ///
 /// Found out by one small allocation through the global allocator, the first time; while there is no memory for that
 /// the answer is false.
@@ -356,7 +357,7 @@ fn ask_whose_heap_it_is() -> Result<bool, ()> {
         if ptr.is_null() {
             return Err(());
         }
-        let ours = slab::usable_size(ptr).is_some();
+        let ours = slab::usable_size(ptr) == Some(layout.size()); // not where something wraps it that adds to layouts
         std::alloc::dealloc(ptr, layout);
         Ok(ours)
     }

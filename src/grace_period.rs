@@ -14,11 +14,13 @@ use core::time::Duration;
 /// for, so this ends even if there is always one. What was deferred is not necessarily given back when it returns: that
 /// is [`barrier`](crate::barrier).
 ///
-/// A reader that never leaves makes it wait for ever; [`synchronize_timeout`] does not.
+/// A reader that never leaves makes it wait for ever; [`synchronize_timeout`] does not. Functions that other code has deferred
+/// with crossbeam may run meanwhile.
 ///
 /// # Panics
 /// - If the calling thread is a reader, or in an [`atomic_section`](crate::atomic_section): it would wait for itself. Who
 ///   holds an [`OwnedReadGuard`](crate::OwnedReadGuard) is not noticed, and waits for ever.
+/// - If a function that other code has deferred with crossbeam panics.
 ///
 /// # Examples
 /// ```
@@ -49,8 +51,8 @@ pub fn synchronize_expedited() {
 /// As [`synchronize`], but gives up after `limit`.
 ///
 /// # Errors
-/// - [`Stalled`]: a reader has not left in time, or crossbeam's backlog was too long. Functions that other code has deferred
-///   with crossbeam may run meanwhile, and are not cut short.
+/// - [`Stalled`]: a reader has not left in time, or crossbeam's backlog was too long. Functions of that backlog are not cut
+///   short.
 ///
 /// # Panics
 /// - As [`synchronize`].
@@ -142,7 +144,7 @@ impl GraceCookie {
     }
 
     /// Whether a whole grace period has passed since. Where the caller may, it pushes on by a step what somebody has asked
-    /// for.
+    /// for, which may run functions that other code has deferred with crossbeam.
     pub fn is_elapsed(&self) -> bool {
         if !grace::has_elapsed(self.0) && context() == Context::Preemptible {
             let _errno = errno::Saved::new();
@@ -151,7 +153,7 @@ impl GraceCookie {
         grace::has_elapsed(self.0)
     }
 
-    /// Waits for it.
+    /// Waits for it, for ever if a reader does not leave.
     ///
     /// # Panics
     /// - As [`synchronize`], unless it has elapsed.

@@ -12,7 +12,7 @@
 //! [`deferred_free`] gives a block back once every reader has left that was active at the call; readers hold a guard of
 //! [`read`] or of crossbeam-epoch's default collector. It never fails, and blocks only where the budget for what waits is spent and the
 //! caller may block. [`synchronize`] waits for readers, [`barrier`] for what was deferred. [`Rcu`] is the safe face of it: a
-//! value that is read while it is replaced; [`Retire`] that for guards of crossbeam-epoch's.
+//! value that is read while it is replaced. [`Retire`] (unsafe) stands in for crossbeam-epoch's `defer_destroy`.
 //!
 //! In an [`atomic_section`], which a signal handler opens first, neither blocks nor makes a system call: allocation is
 //! served from the caches and from pre-faulted memory and returns null when those are empty; deallocation cannot fail. A
@@ -20,8 +20,8 @@
 //!
 //! The modules, each importing only what stands beneath it, from the bottom:
 //! `platform`, `tagged_stack`, `arena`, `tunables`, `context`, `slow_path`, `size_class`, `slab`, `cache`, `grace`, `deferred`,
-//! and the public face: `global`, `reservation`, `read`, `section`, `defer`, `unsized_calls`, `rcu`, `epoch`, `grace_period`, `config`,
-//! `stats`.
+//! and the public face: `config`, `global`, `reservation`, `read`, `section`, `grace_period`, `defer`, `unsized_calls`, `rcu`, `epoch`,
+//! `stats`, `allocator_api2`.
 
 // Loom models the slots of the fallback and the tagged stack; what else those files have is not used there.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
@@ -97,7 +97,7 @@ pub use section::atomic_section;
 #[cfg(not(loom))]
 pub use stats::{ClassStats, Stats, stats};
 #[cfg(not(loom))]
-pub use unsized_calls::{deferred_free_unsized, fatal, leave_atomic_section};
+pub use unsized_calls::{deferred_free_unsized, fatal, is_reading, leave_atomic_section};
 
 // Tags beside numbers in one word, the address map: none of it is made for 32 bits.
 const _: () = assert!(usize::BITS == 64);

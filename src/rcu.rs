@@ -33,6 +33,9 @@ use core::sync::atomic::{
 /// entry, or in an [`atomic_section`](crate::atomic_section) when those made beforehand (64) are in use, they are leaked
 /// and counted ([`Stats::leaked_drops`](crate::Stats::leaked_drops)).
 ///
+/// A guard for one of them holds up the old values of all: there is one domain in a program. A value must not hold an
+/// [`OwnedReadGuard`]: it would wait for itself.
+///
 /// The value's memory is [`GraceAlloc`]'s, also where that is not the program's global allocator.
 ///
 /// The name and the idea are those of read-copy-update in the Linux kernel (`rcu_dereference`, `rcu_replace_pointer`).
@@ -80,7 +83,10 @@ impl<T: Send + Sync + 'static> Rcu<T> {
     ///
     /// Without memory the process ends, as with `Box::new`; where that may happen (in an
     /// [`atomic_section`](crate::atomic_section)) use [`try_replace`](Self::try_replace). As
-    /// [`deferred_free`], it waits only in preemptible context and when there is no room for what waits.
+    /// [`deferred_free`], it waits only in preemptible context and when there is no room for what waits: hold no guard here.
+    ///
+    /// # Panics
+    /// - If a function that other code has deferred with crossbeam panics meanwhile. The value is replaced all the same.
     pub fn replace(&self, value: T) {
         self.publish(allocate_or_end(value));
     }
@@ -110,6 +116,9 @@ impl<T: Send + Sync + 'static> Rcu<T> {
 
     /// Replaces the value by what `next` makes of it, without losing what others do meanwhile: `next` is called again if
     /// somebody was faster.
+    ///
+    /// Without memory the process ends, also in an [`atomic_section`](crate::atomic_section): there load, and use
+    /// [`try_replace`](Self::try_replace) if there is one writer only.
     ///
     /// `next` runs as a reader: it must not wait for readers, nor replace the value itself (then it would be called for
     /// ever). What it made in vain is dropped at once, outside of that section. If it panics, the value stays as it is.

@@ -9,11 +9,14 @@ use core::marker::PhantomData;
 /// It costs one restartable sequence that adds to a count of this CPU, and as much at the end: no fence, no atomic
 /// instruction, no registration of threads. Sections nest, and guards may be dropped in any order: what was found before a
 /// guard was opened, under an older one, is protected by the older one alone. It never fails and never blocks, and works in a
-/// signal handler too (inside an [`atomic_section`](crate::atomic_section), as everything there). Where restartable sequences
-/// are not in use it costs an atomic addition.
+/// signal handler too (inside an [`atomic_section`](crate::atomic_section), as everything there; a guard that is opened in a
+/// handler is dropped in it; in a library that is loaded later, on threads that have been readers before). Where restartable
+/// sequences are not in use it costs an atomic addition.
 ///
-/// A reader may allocate, free and defer, and should not take long: what was deferred since it began stays until it ends. It
-/// must not wait for readers, itself among them: [`synchronize`](crate::synchronize) and [`barrier`](crate::barrier) panic.
+/// There is one domain for the whole program: a reader of one structure holds up what is deferred from all. A reader may
+/// allocate, free and defer, and should not take long: what was deferred since it began stays until it ends. (Who defers much
+/// does it without a guard, and may then wait for room.) It must not wait for readers, itself among them:
+/// [`synchronize`](crate::synchronize) and [`barrier`](crate::barrier) panic.
 ///
 /// In the child of a `fork` the guards of the thread that forked go on; those of other threads are gone. A guard that is
 /// leaked makes grace periods wait for ever.
@@ -99,7 +102,7 @@ fn drop_nested(parity: Parity) {
         grace::leave(parity);
         context::end_nested_read();
     } else if context::end_inherited_read() {
-        grace::leave_inherited();
+        grace::leave_inherited(); // after the count: a guard that a handler opens in between is counted in by itself
     }
 }
 
@@ -107,7 +110,8 @@ fn drop_nested(parity: Parity) {
 ///
 /// As [`read`], with two differences. Nobody can know which thread such a reader is, so waiting for grace periods while
 /// holding one is not noticed, and waits for ever (or for its limit; [`deferred_free`](crate::deferred_free) waits 10 ms at most
-/// while any is open). And in the child of a `fork` the guard protects nothing.
+/// while any is open). And in the child of a `fork` the guard protects nothing. A guard inside a value that is itself deferred
+/// waits for itself: neither goes, and no grace period ends any more.
 ///
 /// # Examples
 /// ```

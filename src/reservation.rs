@@ -23,7 +23,8 @@ use core::ptr::NonNull;
 /// In the child of a `fork`, and in its parent, pages are copied when they are next written to: neither is resident any
 /// more in this sense. Against swapping there is `mlockall`.
 ///
-/// The idea is that of `mempool_t` and of prefilled sheaves (`kmem_cache_prefill_sheaf`) in the Linux kernel.
+/// The idea is that of `mempool_t` and of prefilled sheaves (`kmem_cache_prefill_sheaf`) in the Linux kernel; but what is freed
+/// goes to the allocator and not back here: to fill it again, make another one.
 ///
 /// # Examples
 /// ```

@@ -17,7 +17,7 @@ use crate::slow_path::SlowPath;
 /// interrupted the allocator, the next caller that may block does so; until then what the reserve gives out may fault.
 ///
 /// A signal handler opens one before it allocates or frees. Where restartable sequences are in use (see
-/// [`Stats::rseq`](crate::Stats::rseq)) both are then async-signal-safe; elsewhere a handler that meets the slot of the
+/// [`Stats::rseq`](crate::Stats::rseq)) both are then async-signal-safe, on threads that libc has started; elsewhere a handler that meets the slot of the
 /// operation it interrupted goes round it, which is safe as well.
 ///
 /// # Examples

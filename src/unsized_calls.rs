@@ -70,7 +70,7 @@ impl GraceAlloc {
     /// afterwards, others as before. A pointer that is not ours ends the process.
     ///
     /// # Safety
-    /// - `ptr` is a block of this allocator that is in use; unless null is returned, nobody uses it any more.
+    /// - `ptr` is a block of this allocator that is in use, and not null; unless null is returned, nobody uses it any more.
     /// - `new_size` is not zero.
     ///
     /// # Examples
@@ -149,13 +149,22 @@ fn layout_of(ptr: *mut u8, complaint: &str) -> Layout {
 
 /// For the C library: ends the innermost [`atomic_section`](crate::atomic_section) of this thread, whose guard was forgotten.
 /// False if there is none.
+///
+/// # Safety
+/// - The innermost section of this thread was opened by [`atomic_section`](crate::atomic_section), and its guard was forgotten.
 #[doc(hidden)]
-pub fn leave_atomic_section() -> bool {
+pub unsafe fn leave_atomic_section() -> bool {
     let is_open = context::is_atomic();
     if is_open {
         context::end_forgotten();
     }
     is_open
+}
+
+/// For the C library: whether this thread has a guard of [`read`](crate::read) open.
+#[doc(hidden)]
+pub fn is_reading() -> bool {
+    context::is_reading()
 }
 
 /// For the C library: one line about a call or a block, then abort.

@@ -281,6 +281,44 @@ fn a_foreign_panic_does_not_end_grace_periods() {
     }
 }
 
+/// A destructor that says that it has begun, and stays until it is told to go on.
+struct Stays(mpsc::Sender<()>, mpsc::Receiver<()>);
+
+impl Drop for Stays {
+    fn drop(&mut self) {
+        self.0.send(()).unwrap();
+        let _ = self.1.recv();
+    }
+}
+
+/// The queue of drops is full, so this thread waits, and runs what panics.
+#[test]
+fn a_foreign_panic_loses_no_value_that_is_to_be_dropped() {
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+    struct Counts;
+    impl Drop for Counts {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(1, SeqCst);
+        }
+    }
+    // SAFETY: from a box, once; nobody else has seen it.
+    let drop_later = || unsafe { defer_drop(Box::into_raw(Box::new(Counts))) };
+    let _turn = turn();
+    let (leaked, (begins, has_begun), (leave, left)) = (stats().leaked_drops, mpsc::channel(), mpsc::channel());
+    // SAFETY: as above.
+    unsafe { defer_drop(Box::into_raw(Box::new(Stays(begins, left)))) };
+    has_begun.recv().unwrap();
+    (0..512).for_each(|_| drop_later());
+    let panics = (0..20).filter(|_| {
+        let _ = catch_unwind(|| crossbeam_epoch::pin().defer(|| panic!("not ours")));
+        catch_unwind(drop_later).is_err()
+    });
+    assert_ne!(panics.count(), 0, "nothing panicked where it would hurt");
+    leave.send(()).unwrap();
+    barrier();
+    assert_eq!((DROPPED.load(SeqCst), stats().leaked_drops - leaked), (532, 0));
+}
+
 /// The worker is started by the next slow path of somebody who may.
 #[test]
 fn what_only_atomic_callers_defer_comes_back() {

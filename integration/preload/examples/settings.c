@@ -19,6 +19,7 @@ struct settings {
 };
 
 static _Atomic(struct settings *) current;
+static atomic_int stop;
 
 /* Publishes new settings. Who looks at the old ones goes on looking; their memory comes back afterwards. */
 static int replace(int version)
@@ -35,7 +36,7 @@ static int replace(int version)
 /* Reads until the last version is there. What is read stays whole as long as the section is open. */
 static void *reader(void *torn)
 {
-    for (int version = 0; version != VERSIONS;) {
+    for (int version = 0; version != VERSIONS && !atomic_load(&stop);) {
         char expected[100];
         gracealloc_reader section = gracealloc_read_enter();
         const struct settings *seen = atomic_load(&current);
@@ -52,16 +53,21 @@ int main(void)
 {
     pthread_t readers[READERS];
     atomic_int torn = 0;
-    int failed = replace(1);
-    for (int i = 0; i < READERS; i++)
-        failed |= pthread_create(&readers[i], NULL, reader, &torn);
-    for (int version = 2; version <= VERSIONS; version++)
-        failed |= replace(version);
-    for (int i = 0; i < READERS; i++)
-        pthread_join(readers[i], NULL);
+    int started = 0, failed = replace(1);
+    while (!failed && started < READERS) {
+        failed = pthread_create(&readers[started], NULL, reader, &torn);
+        started += !failed;
+    }
+    for (int version = 2; !failed && version <= VERSIONS; version++)
+        failed = replace(version);
+    atomic_store(&stop, failed != 0); /* else they end with the last version */
+    while (started > 0)
+        pthread_join(readers[--started], NULL);
+    if (failed)
+        return 1;
     printf("%s, %d torn\n", atomic_load(&current)->name, torn);
     gracealloc_deferred_free(atomic_exchange(&current, NULL));
     gracealloc_barrier(); /* all of them have been given back */
     gracealloc_stats_print();
-    return failed || torn;
+    return torn != 0;
 }

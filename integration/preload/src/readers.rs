@@ -1,6 +1,6 @@
 //! Readers: sections in which nothing that was reachable comes back to `malloc`. In C their ends are calls and not scopes.
 
-use gracealloc::{Context, ReadGuard, context};
+use gracealloc::ReadGuard;
 
 /// What stands for an open section.
 #[repr(C)]
@@ -20,7 +20,7 @@ pub(crate) extern "C" fn gracealloc_read_enter() -> Reader {
 /// - `reader` came from [`gracealloc_read_enter`] on this thread, and is left once.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn gracealloc_read_leave(reader: Reader) {
-    if context() == Context::Preemptible {
+    if !gracealloc::is_reading() {
         gracealloc::fatal("gracealloc_read_leave without an open section", None);
     }
     // SAFETY: handed on to the caller.
