@@ -77,7 +77,7 @@ fn after_the_first_reader() -> bool {
     // SAFETY: from a box, and nobody else has seen it.
     unsafe { defer_drop(Box::into_raw(Box::new(Notes))) };
     drop(read());
-    in_the_way() == Some(("gracealloc", None)) && !DROPPED.load(Relaxed)
+    in_the_way().is_some_and(|(domain, _)| domain == "gracealloc") && !DROPPED.load(Relaxed)
 }
 
 #[test]

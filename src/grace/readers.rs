@@ -10,6 +10,9 @@
 //!                                                full fence everywhere             BALANCED
 //! ```
 //!
+//! "Full fence everywhere" is a membarrier; on x86_64, where only a store is ever delayed (past later loads), the interrupt of
+//! "restart sections" is the one that is needed, and the others are nothing (`platform::membarrier::order_all`).
+//!
 //! Square brackets are restartable sections. Why nobody is missed, for a reader and an object that a writer unlinked before it
 //! took a position that ends with this grace period:
 //! - **It entered under the old parity**: after "restart sections" nobody can add to the old parity's `entered` any more, since

@@ -89,7 +89,7 @@ pub(crate) fn is_closed() -> bool {
 ///
 /// Who enters there comes after a full fence on its CPU, as who comes under a new parity does; see `grace::readers`.
 pub(crate) fn open() {
-    if is_closed() && fence_if(true) {
+    if is_closed() && fence_everywhere() {
         OPEN.store(true, Relaxed);
         show(parity());
     }
@@ -121,9 +121,11 @@ pub(crate) fn remaining(parity: Parity) -> u64 {
     reader_counts::remaining(all(), parity)
 }
 
-/// A full fence on every thread, for readers that do without; false when the kernel refuses.
+/// Has every thread do in order what readers without a fence leave to the machine; false when the kernel refuses. See
+/// [`order_all`](membarrier::order_all).
 pub(crate) fn fence() -> bool {
-    fence_if(is_open())
+    sync::fence(SeqCst); // where records are shared this is the driver's; see `reader_counts`
+    !is_open() || region::mode() != Some(Mode::Rseq) || membarrier::order_all()
 }
 
 /// [`fence`], and whoever was counting in and had looked at the parity before has added to it, or looks again.
@@ -131,9 +133,10 @@ pub(crate) fn settle() -> bool {
     (!is_open() || slots::settle()) && fence()
 }
 
-fn fence_if(open: bool) -> bool {
-    sync::fence(SeqCst); // where records are shared this is the driver's; see `reader_counts`
-    !open || region::mode() != Some(Mode::Rseq) || membarrier::fence_all()
+/// A full fence on every thread; false when the kernel refuses.
+fn fence_everywhere() -> bool {
+    sync::fence(SeqCst);
+    region::mode() != Some(Mode::Rseq) || membarrier::fence_all()
 }
 
 /// Notes one more, or one fewer, of the guards that may move between threads.
