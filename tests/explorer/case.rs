@@ -108,6 +108,12 @@ impl<M: Subject> Case<M> {
         self
     }
 
+    /// The same with another start.
+    pub(crate) fn with_memory(mut self, change: impl FnOnce(&mut M)) -> Self {
+        change(&mut self.memory);
+        self
+    }
+
     pub(crate) fn with_bounds(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
         self

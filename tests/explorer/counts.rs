@@ -17,8 +17,8 @@
 //!                    late            loads that are not over when `left` is seen
 //! ```
 //!
-//! The hardware is weaker than any (x86_64 has only the first of the three, and would keep both counts in order), but for
-//! one thing: whoever passes a fence, or through the kernel, has it all behind.
+//! The hardware is weaker than any (x86_64 has only the first of the three, and would keep both counts in order: see `in_order`),
+//! but for one thing: whoever passes a fence, or through the kernel, has it all behind.
 
 use crate::case::Subject;
 use crate::engine::{Core, Cpu, Model, When};
@@ -68,6 +68,8 @@ pub(crate) struct Counts {
     pub(crate) open: bool,
     /// Somebody opens records in this case: only then does it matter when the driver has its lock.
     pub(crate) opens: bool,
+    /// Loads are in order, and stores after the loads in front of them, as on x86_64: the driver has no fence but the restart.
+    pub(crate) in_order: bool,
     /// The driver's lock.
     pub(crate) locked: bool,
     pub(crate) sequence: u8,
@@ -131,6 +133,7 @@ impl Counts {
             hardware: vec![Hardware::default(); cpus],
             open: true,
             opens: false,
+            in_order: false,
             locked: false,
             sequence: 0,
             demand: 0,

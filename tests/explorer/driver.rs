@@ -48,7 +48,7 @@ pub(crate) static DRIVE: Routine<Counts> = Routine {
 static WAIT_FOR_READERS: Routine<Counts> = Routine {
     name: "drive",
     steps: &[
-        Shared("first fence", |c| if c.memory.bug == Bug::NoFirstFence { Next } else { fence(c) }),
+        Shared("first fence", |c| if c.memory.bug == Bug::NoFirstFence || c.memory.in_order { Next } else { fence(c) }),
         Private(|c| {
             c.registers.parity = c.memory.records[c.memory.shared()].parity;
             if c.memory.bug == Bug::LiveParityTested { Call(&SUM) } else { Next }
@@ -63,7 +63,7 @@ static WAIT_FOR_READERS: Routine<Counts> = Routine {
             _ => Next,
         }),
         Private(|_| Call(&READERS_LEFT)),
-        Shared("last fence", |c| if c.memory.bug == Bug::NoLastFence { Next } else { fence(c) }),
+        Shared("last fence", |c| if c.memory.bug == Bug::NoLastFence || c.memory.in_order { Next } else { fence(c) }),
     ],
 };
 

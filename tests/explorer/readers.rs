@@ -26,9 +26,9 @@ mod tests;
 pub(crate) static LOAD_AHEAD: Routine<Counts> = Routine {
     name: "read",
     steps: &[Shared("the pointer is loaded ahead", |c| {
-        let linked = c.memory.linked;
+        let linked = (!c.memory.in_order).then_some(c.memory.linked);
         if let Some(hardware) = c.memory.hardware.get_mut(usize::from(c.cpu)) {
-            hardware.ahead = Some(linked);
+            hardware.ahead = linked;
         }
         Next
     })],
@@ -132,7 +132,7 @@ static COUNT_OUT: Routine<Counts> = Routine {
             if c.registers.done { Next } else { Return }
         }),
         Shared("commit: left + 1", |c| {
-            let late = c.registers.has_object;
+            let late = c.registers.has_object && !c.memory.in_order;
             count_out(c, usize::from(c.cpu));
             c.memory.hardware[usize::from(c.cpu)].late |= late && !c.registers.has_object;
             Return

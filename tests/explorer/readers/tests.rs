@@ -133,6 +133,29 @@ fn records_may_open_at_any_time() {
     opening_midway().is_clean();
 }
 
+/// As x86_64 does it: a single membarrier, which restarts sections.
+#[test]
+fn where_loads_are_in_order_the_restart_is_all_it_takes() {
+    let in_order = |case: Case<Counts>| case.with_memory(|memory| memory.in_order = true);
+    let cases = [
+        one,
+        two,
+        two_on_one,
+        nested,
+        handler,
+        owned,
+        owned_elsewhere,
+        shared,
+        shared_and_own,
+        opening,
+        opening_midway,
+    ];
+    cases.into_iter().for_each(|case| in_order(case()).is_clean());
+    for bug in [Bug::NoSettle, Bug::FenceForRestart, Bug::ParityOutsideTheSection] {
+        in_order(one()).breaks(bug, FREE);
+    }
+}
+
 #[test]
 fn a_parity_from_before_the_section_is_found() {
     one().breaks(Bug::ParityOutsideTheSection, FREE);
