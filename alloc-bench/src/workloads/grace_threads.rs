@@ -8,6 +8,7 @@
 
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -32,6 +33,8 @@ pub const THREADS: [usize; 2] = [2, 2000];
 /// Enough for a few calls.
 const STACK: usize = 64 << 10;
 const OPS: u64 = 200;
+/// Until all of them sleep again whom the gate has woken.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Prepares it with the scheme `S`. A small scale is one of threads too.
 pub(crate) fn prepare_with<S: Waits>(setup: &Setup<'_>) -> Result<Box<dyn Workload>> {
@@ -80,6 +83,7 @@ impl<S: Waits> Worker for Waiter<'_, S> {
                 thread::Builder::new().stack_size(STACK).spawn_scoped(scope, live).expect("so many threads");
             }
             gate.wait();
+            thread::sleep(SETTLE);
             (0..ops).for_each(|_| latencies.time(|| self.scheme.synchronize()));
             gate.wait();
         });
