@@ -82,4 +82,8 @@ pub(super) mod membarrier {
     pub(in crate::platform) fn fence_all() -> bool {
         false
     }
+
+    pub(in crate::platform) fn order_all() -> bool {
+        false
+    }
 }
